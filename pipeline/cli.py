@@ -27,6 +27,7 @@ A whole run, by hand:
   retrial package --lake build/lake              Parquet release with a card
   retrial train cpt --lake build/lake            then: retrial train metarl
   retrial evaluate / report / status             what came of it
+  retrial learn --lake build/lake                CPT, meta-RL and controls over three seeds
 """
 
 

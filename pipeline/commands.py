@@ -7,6 +7,7 @@ import inspect
 import types
 import typing
 from dataclasses import MISSING, Field, dataclass, fields
+from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
 import click
@@ -86,6 +87,12 @@ COMMANDS: dict[str, StageCommand | OwnCommand] = {
         config="training.evaluate:EvaluateConfig",
         section="evaluate",
         short="Success by episode beside i.i.d. resampling and the optimum.",
+    ),
+    "learn": StageCommand(
+        run="training.arms:learn",
+        config="training.arms:LearnConfig",
+        section="learn",
+        short="The experiment: CPT, meta-RL and the controls, over seeds.",
     ),
     "report": StageCommand(
         run="pipeline.report:report",
@@ -190,6 +197,8 @@ def _click_type(hint: Any) -> tuple[Any, bool]:
         return _click_type(args[0])[0], True
     if hint in (int, float, str, bool):
         return hint, False
+    if hint is Path:
+        return str, False
     return _Toml(), False
 
 

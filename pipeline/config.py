@@ -102,6 +102,8 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
             return {key: _convert(args[1], item, f"{where}.{key}") for key, item in value.items()}
     elif hint is Any:
         return value
+    elif hint is Path and isinstance(value, str):
+        return Path(value)
     elif hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     elif isinstance(hint, type) and isinstance(value, hint) and not (hint is int and isinstance(value, bool)):

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from pipeline.lake import Lake
 from pipeline.records import Episode, Step, Trial, from_batch
-from pipeline.visible import visible
+from pipeline.text import visible
 
 _STYLES = {"action": "green", "feedback": "yellow"}
 

@@ -23,6 +23,9 @@ from typing import Any
 
 import pyarrow as pa
 
+from pipeline.text import unencodable
+from pipeline.text import well_formed as well_formed
+
 SCHEMA_VERSION = "1.0"
 SCHEMA_VERSION_KEY = b"retrial.schema_version"
 
@@ -278,15 +281,6 @@ SCHEMA = pa.schema(
 """The Arrow schema of a trial. Its version travels in the schema's metadata and so in every Parquet footer."""
 
 
-def well_formed(text: str) -> str:
-    """`text` with each lone surrogate replaced by U+FFFD, so that it has a UTF-8 form. Other text is unchanged."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return text
-
-
 def content_hash(trial: Trial) -> str:
     """SHA-256 over what the trial says: task, episodes, chain and group; not over provenance, tokens, split or notes.
 
@@ -356,7 +350,7 @@ def to_batch(trials: Iterable[Trial]) -> pa.RecordBatch:
     try:
         return pa.RecordBatch.from_pylist(rows, schema=SCHEMA)
     except UnicodeEncodeError as error:
-        where = next((path for row in rows for path in _unencodable(row, "")), "?")
+        where = next((path for row in rows for path in unencodable(row, "")), "?")
         raise RecordError(f"lone surrogate in {where}; pass the text through records.well_formed first") from error
 
 
@@ -399,17 +393,3 @@ def _iso(value: object) -> str:
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat()
     raise RecordError(f"{value!r} of type {type(value).__name__} has no place in a record")
-
-
-def _unencodable(value: Any, path: str) -> Iterator[str]:
-    if isinstance(value, str):
-        try:
-            value.encode()
-        except UnicodeEncodeError as error:
-            yield f"{path.lstrip('.')} at character {error.start}"
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            yield from _unencodable(item, f"{path}.{key}")
-    elif isinstance(value, list):
-        for index, item in enumerate(value):
-            yield from _unencodable(item, f"{path}[{index}]")

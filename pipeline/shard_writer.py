@@ -91,6 +91,11 @@ class ParquetSink:
         if self._pending_bytes >= self._row_group_bytes:
             self._flush()
 
+    @property
+    def bytes(self) -> int:
+        """Bytes written so far: the row groups that are complete."""
+        return self._sink.bytes
+
     def close(self) -> tuple[int, str]:
         """Finish the file; its size in bytes and its SHA-256."""
         self.finish()

@@ -125,7 +125,12 @@ class Execution:
 
 
 class Sandbox(Protocol):
-    """A writable folder in which untrusted commands run apart from the host. A context manager; `close` is final."""
+    """A writable folder in which untrusted commands run apart from the host. A context manager; `close` is final.
+
+    `folder` is the absolute path of the work folder as commands see it.
+    """
+
+    folder: str
 
     def exec(self, argv: Sequence[str], *, limits: Limits | None = None) -> Execution:
         """Run `argv` (never a shell string) in the work folder. Raises `InfrastructureError` if it cannot isolate."""
