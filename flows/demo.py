@@ -45,7 +45,7 @@ def demo_path(out: Path, repo: str, name: str, workers: int) -> RunPath:
     tables: dict[str, Any] = tomllib.loads(files("flows").joinpath("demo.toml").read_text())
     tables["run"] = {"lake": str(out / "lake"), "workers": workers}
     tables["mine"].update(repo=repo, name=name)
-    tables["verify"].update(repo=repo)
+    tables["verify"].update(repo=repo, name=name)
     tables["package"].update(target=str(out / "release"))
     tables["report"].update(target=str(out / "report.html"))
     return make_path(tables)
@@ -83,6 +83,8 @@ def command(repo: str | None, name: str | None, out: str, workers: int, resume: 
     console = Console()
     print_ledgers(ledgers)
     console.print(_learning(learned))
+    for arm in learned.arms:
+        console.print(f"  {arm.name}: {_EXPLAINED[arm.name]}", highlight=False, soft_wrap=True)
     console.print(f"\nall of it in {seconds:.0f} s; open {target / 'report.html'}", highlight=False)
     arguments = f" --repo {repo}" if repo else ""
     write_results(target / "results.json", "demo", figures, f"retrial demo{arguments}")
@@ -109,9 +111,8 @@ def _learning(learned: Learned) -> Table:
         pad_edge=False,
     )
     for column in ("policy", "median", "lowest", "highest"):
-        table.add_column(column, justify="left" if column == "policy" else "right")
-    table.add_column("success by episode (median)")
-    table.add_column("what it is")
+        table.add_column(column, justify="left" if column == "policy" else "right", no_wrap=True)
+    table.add_column("success by episode", no_wrap=True)
     for arm in learned.arms:
         table.add_row(
             arm.name,
@@ -119,8 +120,7 @@ def _learning(learned: Learned) -> Table:
             f"{arm.lowest:.3f}",
             f"{arm.highest:.3f}",
             " ".join(f"{reward:.2f}" for reward in arm.reward_by_episode),
-            _EXPLAINED[arm.name],
         )
     best = " ".join(f"{reward:.2f}" for reward in learned.optimum_by_episode)
-    table.add_row("optimum", "1.000", "", "", best, "computed, not learned")
+    table.add_row("Bayes optimum", "1.000", "", "", best)
     return table

@@ -185,7 +185,7 @@ def _outcomes(
     # spawn: a fork of a process that runs threads (pyarrow, torch) can deadlock
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(
-        min(workers, len(pending)), mp_context=context, initializer=_die_with_parent, initargs=(os.getpid(),)
+        min(workers, len(pending)), mp_context=context, initializer=die_with_parent, initargs=(os.getpid(),)
     ) as pool:
         futures = {pool.submit(_run_shard, lake, stage, item, prints[item.key]): item for item in pending}
         for future in as_completed(futures):
@@ -225,7 +225,7 @@ def _remove(lake: Lake, stage: Stage, entry: Mapping[str, Any]) -> None:
             lake.delete(file["path"])
 
 
-def _die_with_parent(parent: int) -> None:
+def die_with_parent(parent: int) -> None:
     """End a worker soon after its parent is gone, so that a killed run leaves no one writing to the lake."""
 
     def watch() -> None:

@@ -48,12 +48,12 @@ def test_a_lake_in_a_bucket_holds_the_same_bytes_as_one_on_disk(bucket: str, tmp
 
 def test_a_missing_or_broken_file_is_named_with_the_remedy(tmp_path: Path) -> None:
     lake = Lake(tmp_path)
-    with pytest.raises(LakeError, match="evens/none.json is missing; run the stage"):
+    with pytest.raises(LakeError, match=r"evens/none\.json is missing; run the stage"):
         lake.read_json("evens/none.json")
-    with pytest.raises(LakeError, match="part-a.parquet is missing; run the stage"):
+    with pytest.raises(LakeError, match=r"part-a\.parquet is missing; run the stage"):
         list(lake.batches("evens/part-a.parquet"))
     lake.write_bytes("evens/bad.json", b"{")
-    with pytest.raises(LakeError, match="is not JSON .* delete it and run its stage again"):
+    with pytest.raises(LakeError, match=r"is not JSON .* delete it and run its stage again"):
         lake.read_json("evens/bad.json")
 
 
