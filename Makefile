@@ -7,6 +7,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 REPO ?=
 DATA ?=
+# what the user gives goes to the shell as one word, as it was given: never expanded by make, here or on its way into
+# the environment of a recipe
+unexport REPO DATA
+quote = '$(subst ','\'',$(value $(1)))'
 export OMP_NUM_THREADS ?= 1
 export HF_HUB_DISABLE_TELEMETRY ?= 1
 export DO_NOT_TRACK ?= 1
@@ -18,7 +22,7 @@ help: ## this list
 	@grep -hE '^[a-z%-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
 demo: $(VENV)/.run sandbox ## the whole of Retrial on a small history, in minutes: build/demo/report.html
-	$(BIN)/retrial demo $(if $(REPO),--repo '$(subst ','\'',$(REPO))')
+	$(BIN)/retrial demo $(if $(value REPO),--repo=$(call quote,REPO))
 
 test: check sandbox ## lint, types and all tests
 	$(BIN)/python -m pytest
@@ -33,7 +37,7 @@ format: $(VENV)/.dev ## rewrite the code in the house's format
 	$(BIN)/ruff format .
 
 bench-%: $(VENV)/.dev ## run benchmarks/NAME.py (REPO= and DATA= where it takes input)
-	REPO='$(REPO)' DATA='$(DATA)' $(BIN)/python -m benchmarks.$(subst -,_,$*)
+	REPO=$(call quote,REPO) DATA=$(call quote,DATA) $(BIN)/python -m benchmarks.$(subst -,_,$(call quote,*))
 
 sandbox: ## install bubblewrap if it is missing and this user may
 	@if command -v bwrap >/dev/null; then :; \
@@ -51,7 +55,7 @@ $(VENV)/bin/python:
 # torch comes first and by its exact version: an open requirement may bring gigabytes of CUDA packages to a machine without a GPU
 $(VENV)/.run: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install -q --disable-pip-version-check torch==2.13.0
-	$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[train,flows]'
+	$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[train,verify,flows]'
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.run

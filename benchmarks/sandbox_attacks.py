@@ -236,6 +236,12 @@ def attacks(planted: Planted) -> list[Attack]:
         "socket.getaddrinfo('example.com', 80)",
     )
     raw = ("socket.socket(socket.AF_PACKET, socket.SOCK_RAW)", "socket.socket(socket.AF_INET, socket.SOCK_RAW, 1)")
+    families = {"AF_NETLINK": 16, "AF_KEY": 15, "AF_ALG": 38, "AF_VSOCK": 40, "AF_XDP": 44}
+    others = (
+        f"socket.socket({family}, socket.{kind})"
+        for family in families.values()
+        for kind in ("SOCK_STREAM", "SOCK_RAW", "SOCK_SEQPACKET")
+    )
     clones = (f"libc.syscall({number}, 0x10000000 | 17, 0, 0, 0, 0)" for number in (56, 220))  # x86_64, aarch64
     hidden = ("os.memfd_create('x')", "libc.shmget(0, 1 << 20, 0o1600)")
     return [
@@ -255,6 +261,7 @@ def attacks(planted: Planted) -> list[Attack]:
             code=_try(f"socket.socket(socket.AF_UNIX).connect({planted.abstract!r})"),
         ),
         Attack(name="open a raw socket", code=_try(*raw)),
+        Attack(name="open a socket of another family", code=_try(*others)),
         Attack(
             name="signal a host process",
             code=_try(f"os.kill({host}, 9)", f"os.kill({os.getpid()}, 0)"),

@@ -13,10 +13,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.config import build
+from pipeline.finished import finished_shards
 from pipeline.lake import Lake
 from pipeline.ledger import Ledger
 from pipeline.records import SCHEMA, Note, Trial, check_schema, from_batch, seal, to_batch
-from pipeline.stage import Progress, ShardInput, Stage, config_json, run_stage, shard_inputs
+from pipeline.splits import split_of
+from pipeline.stage import Progress, ShardInput, Stage, config_json, run_stage
 
 FILTERS: Mapping[str, str] = {
     "exact_duplicates": "filters.exact_duplicates:ExactDuplicates",
@@ -88,13 +90,19 @@ class FilterConfig:
     """Which stages' trials are filtered, by which filters in which order, with which options."""
 
     sources: tuple[str, ...] = ("verified", "synth")
-    """Stages to read. Where two hold the same trial, that of the earlier one stays. A missing stage is an error."""
+    """Stages to read. Of equal trials that of the earlier one stays. A missing or unfinished stage is an error."""
     filters: tuple[str, ...] = tuple(FILTERS)
     """Names of filters, in order."""
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Keys of a filter's config dataclass by the filter's name, `{hindsight = {…}}`."""
+    test_fraction: float = 0.01
+    """The share of groups that go to split `test`, by hash; the others go to `train`. Synthetic trials have one."""
+    split_seed: int = 0
+    """Changes which groups these are."""
 
     def __post_init__(self) -> None:
+        if not 0.0 <= self.test_fraction <= 1.0:
+            raise ValueError(f"test_fraction {self.test_fraction!r} is outside [0, 1]; give the share of the groups")
         for name in (*self.filters, *self.options):
             if name not in FILTERS:
                 raise ValueError(f"filter {name!r} is not known; known are {', '.join(FILTERS)}")
@@ -114,17 +122,21 @@ def run(lake: Lake, config: FilterConfig, *, workers: int = 1, progress: Progres
     """Filter the trials of the lake into stage `filtered`: table `part` what stays, table `dropped` what does not.
 
     Reasons in the ledger are `filter.reason`; changed and dropped rows say in their last note which filter and why.
+    What stays has a split afterwards: the one it came with, else that of its group.
     """
     inputs: list[ShardInput] = []
     for source in config.sources:
-        found = shard_inputs(lake, source)
-        if not found and lake.ledger(source) is None:
-            raise ValueError(f"stage {source!r} is not in lake {lake.root}; run it first or leave it out of `sources`")
-        inputs += [replace(item, key=f"{source}.{item.key}") for item in found]
+        inputs += [
+            ShardInput(key=f"{source}.{shard.key}", fingerprint=shard.sha256, payload=shard.path)
+            for shard in finished_shards(lake, source)
+        ]
     filters = {name: make(name, config.options.get(name, {})) for name in config.filters}
     findings: list[dict[str, bytes]] = [{} for _ in inputs]
-    for name, each in filters.items():
+    for place, (name, each) in enumerate(filters.items()):
         if isinstance(each, CorpusFilter):
+            if place:
+                # the row that it keeps of several might be one that a filter before it drops
+                raise ValueError(f"filter {name!r} judges the stages as they are; name it before {config.filters[0]!r}")
             for mine, finding in zip(findings, each.survey(lake, inputs, workers), strict=True):
                 mine[name] = finding
     stage = Stage(
@@ -172,7 +184,20 @@ class _Apply:
                     yield "dropped", dropped
             ledger.keep(batch.num_rows)
             if batch.num_rows:
-                yield "part", batch
+                yield "part", _with_splits(batch, self.config)
+
+
+def _with_splits(batch: pa.RecordBatch, config: FilterConfig) -> pa.RecordBatch:
+    """The rows, those without a split in that of their group; the others' stays."""
+    column = batch.column("split")
+    if not column.null_count:
+        return batch
+    splits = [
+        split_of(group, config.split_seed, config.test_fraction) if split is None else split
+        for group, split in zip(batch.column("group_id").to_pylist(), column.to_pylist(), strict=True)
+    ]
+    place = SCHEMA.get_field_index("split")
+    return batch.set_column(place, SCHEMA.field(place), pa.array(splits, pa.string()))
 
 
 def _apply(

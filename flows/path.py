@@ -11,21 +11,11 @@ from typing import Any
 import click
 
 from pipeline import config as configs
-from pipeline.commands import COMMANDS, RUN_SECTION, StageCommand, load, sections
+from pipeline.commands import COMMANDS, RUN_SECTION, RunConfig, StageCommand, load, run_settings, sections
 from pipeline.lake import Lake
 from pipeline.progress import stage_progress
 from pipeline.stage import Progress
 from pipeline.tables import print_outcome
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunConfig:
-    """What belongs to no stage."""
-
-    lake: str = "build/lake"
-    """Folder or s3:// URL of the lake."""
-    workers: int = 2
-    """Processes a stage may use."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,8 +37,15 @@ class RunPath:
 
 
 def read_path(file: str | Path) -> RunPath:
-    """The path that a TOML file describes; a section may be an array of tables (`[[synth]]`) to run several times."""
-    return make_path(configs.load(file, {*sections(), RUN_SECTION}))
+    """The path that a TOML file describes; a section may be an array of tables (`[[synth]]`) to run several times.
+
+    Raises `ConfigError` for a file without a stage and for what a config dataclass does not take.
+    """
+    path = make_path(configs.load(file, {*sections(), RUN_SECTION}))
+    if not path.steps:
+        known = ", ".join(f"[{section}]" for section in sections())
+        raise configs.ConfigError(f"{file} names no stage; uncomment or add the sections to run, out of {known}")
+    return path
 
 
 def make_path(tables: Mapping[str, Any]) -> RunPath:
@@ -63,8 +60,7 @@ def make_path(tables: Mapping[str, Any]) -> RunPath:
             name = spec.section if len(several) == 1 else f"{spec.section} {index + 1}"
             config = configs.build(load(spec.config), table, name)
             steps.append(Step(name=name, section=spec.section, run=spec.run, config=config))
-    settings = configs.build(RunConfig, tables.get(RUN_SECTION, {}), RUN_SECTION)
-    return RunPath(settings=settings, steps=tuple(steps))
+    return RunPath(settings=run_settings(tables), steps=tuple(steps))
 
 
 def run_step(lake: Lake, step: Step, workers: int, progress: Progress | None = None) -> object:
@@ -90,8 +86,11 @@ def run_path(path: RunPath) -> Iterator[tuple[Step, object]]:
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("file", type=click.Path(dir_okay=False))
+@click.argument("file", default="retrial.toml", type=click.Path(dir_okay=False))
 def command(file: str) -> None:
-    """Run all stages of FILE (see `retrial init`) in order. Finished shards are not run again, so it resumes."""
+    """Run the stages that FILE (retrial.toml; see `retrial init`) names, in order.
+
+    Finished shards are not run again, so it resumes.
+    """
     for step, outcome in run_path(read_path(file)):
         print_outcome(step.name, outcome)

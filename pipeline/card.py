@@ -39,8 +39,6 @@ class _Release(Protocol):
     @property
     def seed(self) -> int: ...
     @property
-    def test_fraction(self) -> float: ...
-    @property
     def license(self) -> str: ...
     @property
     def files(self) -> Iterable[_File]: ...
@@ -116,9 +114,10 @@ def _body(release: _Release) -> str:
         _ledgers(release.ledgers),
         "What was dropped, by reason:",
         _drops(release.ledgers),
-        f"Groups went to `test` by a hash of `group_id` with seed {release.seed} and fraction {release.test_fraction}, "
-        "unless the environment had set their split. Rows are ordered by that hash. `manifest.json` has the SHA-256 of "
-        "every file and the ledgers in full.",
+        "All trials of a group (`group_id`) lie in one split: the one their environment had set, else one by a hash of "
+        "the group when they were filtered. Training that reads the filtered trials reads only those of its split. "
+        f"Rows are ordered by a hash of the group with seed {release.seed}. `manifest.json` has the SHA-256 of every "
+        "file and the ledgers in full.",
         "## Limits",
         "Rewards of mined trials whose `reward_source` is `history` are inferred from what became of a change (landed, "
         "reverted, corrected), not from running it. Links between attempts are found by rules and carry a confidence. "

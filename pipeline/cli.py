@@ -95,7 +95,7 @@ def main() -> None:
         if verbose:
             raise
         Console(stderr=True).print(f"[red]error:[/red] {type(error).__name__}: ", end="")
-        Console(stderr=True).print(str(error), markup=False, highlight=False)
+        Console(stderr=True).print(str(error), markup=False, highlight=False, soft_wrap=True)
         sys.exit(1)
 
 

@@ -6,6 +6,7 @@ import importlib
 import inspect
 import types
 import typing
+from collections.abc import Mapping
 from dataclasses import MISSING, Field, dataclass, fields
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
@@ -130,7 +131,30 @@ def sections() -> dict[str, str]:
 
 
 RUN_SECTION = "run"
-"""The section of the TOML file that belongs to no stage: lake, workers and what to run."""
+"""The section of the TOML file that belongs to no stage."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunConfig:
+    """What the section `[run]` holds: where a run rests and how wide it is."""
+
+    lake: str = "build/lake"
+    """Folder or s3:// URL of the lake."""
+    workers: int = 1
+    """Processes a stage may use."""
+
+    def __post_init__(self) -> None:
+        if self.workers < 1:
+            raise ValueError(f"workers {self.workers}; give at least 1")
+
+
+def run_settings(tables: Mapping[str, Any], **given: Any) -> RunConfig:
+    """The settings of a parsed TOML file; values in `given` other than null go before those of the file."""
+    table = tables.get(RUN_SECTION, {})
+    if isinstance(table, list):
+        raise configs.ConfigError(f"several [[{RUN_SECTION}]]; a file has one [{RUN_SECTION}]")
+    chosen = {key: value for key, value in given.items() if value is not None}
+    return configs.build(RunConfig, configs.merge(table, chosen), RUN_SECTION)
 
 
 def _stage_command(name: str, spec: StageCommand) -> click.Command:
@@ -139,30 +163,31 @@ def _stage_command(name: str, spec: StageCommand) -> click.Command:
     takes = inspect.signature(run).parameters
     options = [_option(f, hints[f.name], docs.get(f.name, "")) for f in fields(cls)]
 
-    def callback(lake: str, config: str | None, workers: int | None = None, **given: Any) -> None:
-        table: dict[str, Any] = {}
-        if config is not None:
-            tables = configs.load(config, {*sections(), RUN_SECTION})
-            section = tables.get(spec.section, {})
-            if isinstance(section, list):
-                raise click.UsageError(f"{config} has several [[{spec.section}]]; `retrial run` runs them all")
-            table.update(section)
-        table.update({key: value for key, value in given.items() if value is not None and value != ()})
-        extra: dict[str, Any] = {"workers": workers or 1} if "workers" in takes else {}
+    def callback(lake: str | None, config: str | None, workers: int | None = None, **given: Any) -> None:
+        tables = {} if config is None else configs.load(config, {*sections(), RUN_SECTION})
+        settings = run_settings(tables, lake=lake, workers=workers)
+        section = tables.get(spec.section, {})
+        if isinstance(section, list):
+            raise click.UsageError(f"{config} has several [[{spec.section}]]; `retrial run` runs them all")
+        options = {key: value for key, value in given.items() if value is not None and value != ()}
+        built = configs.build(cls, configs.merge(section, options), spec.section)
+        extra: dict[str, Any] = {"workers": settings.workers} if "workers" in takes else {}
         with stage_progress(name) as progress:
             if "progress" in takes:
                 extra["progress"] = progress
-            outcome = run(Lake(lake), configs.build(cls, table, spec.section), **extra)
+            outcome = run(Lake(settings.lake), built, **extra)
         print_outcome(name, outcome)
 
+    # without defaults of their own: what is not given comes from [run] of the file, then from RunConfig
+    shared = {f.name: f for f in fields(RunConfig)}
+    shown = {name: f"{doc}  [default: {shared[name].default}]" for name, doc in field_docs(RunConfig).items()}
+    file_help = f"TOML file; its sections [{spec.section}] and [{RUN_SECTION}]."
     common: list[click.Parameter] = [
-        click.Option(["--lake"], default="build/lake", show_default=True, help="Folder or s3:// URL of the lake."),
-        click.Option(["--config"], type=click.Path(dir_okay=False), help=f"TOML file; its section [{spec.section}]."),
+        click.Option(["--lake"], help=shown["lake"]),
+        click.Option(["--config"], type=click.Path(dir_okay=False), help=file_help),
     ]
     if "workers" in takes:
-        common.append(
-            click.Option(["--workers"], type=click.IntRange(min=1), default=1, show_default=True, help="Processes.")
-        )
+        common.append(click.Option(["--workers"], type=click.IntRange(min=1), help=shown["workers"]))
     text = inspect.getdoc(run) or ""
     return click.Command(
         name=name.split()[-1],

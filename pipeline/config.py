@@ -32,7 +32,9 @@ def load(path: str | Path, sections: typing.Collection[str]) -> dict[str, dict[s
             f"config file {str(path)!r} does not exist; `retrial init` writes one with all keys"
         ) from error
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"config file {str(path)!r} is not TOML: {error}") from error
+        raise ConfigError(
+            f"config file {str(path)!r} is not TOML: {error}; text stands in quotes, a key without a value is left out"
+        ) from error
     for name, table in tables.items():
         if name not in sections:
             raise ConfigError(f"{path}: unknown section [{name}]{_hint(name, sections)}")
@@ -47,6 +49,15 @@ def parse_value(text: str) -> Any:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{text!r} is not a TOML value ({error}); a table is written {{key = 1}}") from error
+
+
+def merge(table: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """`table` with the values of `over` in it; a table in both is merged key by key, anything else is replaced."""
+    merged = dict(table)
+    for key, value in over.items():
+        below = merged.get(key)
+        merged[key] = merge(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
+    return merged
 
 
 def build(cls: type[T], table: Mapping[str, Any], where: str) -> T:

@@ -10,29 +10,34 @@ from typing import Any
 
 import click
 
-from pipeline.commands import load, sections
+from pipeline.commands import RUN_SECTION, RunConfig, load, sections
 from pipeline.docs import field_docs
+
+_HEAD = """\
+# Every stage and key of Retrial. A stage runs when its section's header, such as [mine], is uncommented.
+# A key that stays commented out has the value shown; one marked `required` must be given.
+"""
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("target", default="retrial.toml", type=click.Path(dir_okay=False))
 @click.option("--force", is_flag=True, help="Overwrite a file that is there.")
 def command(target: str, force: bool) -> None:
-    """Write TARGET with every section and key, commented out at its default. Delete what you do not need."""
+    """Write TARGET with every section and key, commented out at its default. Uncomment what you need."""
     path = Path(target)
     if path.exists() and not force:
         raise click.ClickException(f"{target} exists; give another name or --force")
     path.write_text(template())
-    click.echo(f"wrote {target}; edit it, then: retrial run {target}")
+    click.echo(f"wrote {target}; uncomment the stages to run and what they need, then: retrial run {target}")
 
 
 def template() -> str:
-    """The text of a TOML file in which every key stands commented out at its default."""
-    parts = ['[run]\nlake = "build/lake"\nworkers = 2\n']
+    """The text of a TOML file in which every stage's section and key stands commented out, the key at its default."""
+    parts = [_HEAD, f'[{RUN_SECTION}]\nlake = "{RunConfig().lake}"\nworkers = 2\n']
     for section, path in sections().items():
         cls = load(path)
         docs = field_docs(cls)
-        lines = [f"[{section}]"]
+        lines = [f"# [{section}]"]
         for f in fields(cls):
             lines += [f"# {line}" for line in textwrap.wrap(docs.get(f.name, ""), 110)]
             lines.append(_line(f))
@@ -42,10 +47,10 @@ def template() -> str:
 
 def _line(f: Field[Any]) -> str:
     if f.default is MISSING and f.default_factory is MISSING:
-        return f"{f.name} = # required"
+        return f'# {f.name} = ""  # required'
     default = f.default_factory() if f.default_factory is not MISSING else f.default
     if default is None:
-        return f"# {f.name} ="
+        return f"# {f.name} =  # not set"
     return f"# {f.name} = {_toml(default)}"
 
 

@@ -65,27 +65,32 @@ def _trials(lake: Lake, stage: str, table: str) -> Iterator[Trial]:
 
 def _show(console: Console, trial: Trial, chars: int) -> None:
     where = f"{trial.task.repo}@{trial.task.base_commit}" if trial.task.repo else f"seed {trial.task.seed}"
-    console.rule(f"{trial.task.environment} · {visible(where)} · {trial.trial_id[:12]}")
+    console.rule(_line(f"{trial.task.environment} · {where} · {trial.trial_id[:12]}"))
     console.print(Panel(Text(_cut(trial.task.prompt, chars)), title="prompt", title_align="left"))
     for link in trial.chain.links:
-        console.print(Text(f"link {link.source} → {link.target}: {link.kind} ({link.confidence:.2f}, {link.rule})"))
+        console.print(_line(f"link {link.source} → {link.target}: {link.kind} ({link.confidence:.2f}, {link.rule})"))
         console.print(Text(f"     {_cut(link.evidence, 300)}", style="dim"))
     for episode in trial.episodes:
         for step in episode.steps:
             console.print(_panel(episode, step, chars))
         reward = "not known yet" if episode.reward is None else f"{episode.reward:g}"
         source = f" ({episode.reward_source}: {episode.reward_evidence})" if episode.reward_source else ""
-        console.print(Text(f"r{episode.index} = {reward}{source}", style="bold"))
+        console.print(_line(f"r{episode.index} = {reward}{source}", style="bold"))
     for note in trial.notes:
-        console.print(Text(f"note {note.filter}: {note.action}, {note.reason} {note.detail or ''}", style="dim"))
+        console.print(_line(f"note {note.filter}: {note.action}, {note.reason} {note.detail or ''}", style="dim"))
 
 
 def _panel(episode: Episode, step: Step, chars: int) -> Panel:
     text = _cut(step.text, chars)
     body = Syntax(text, "diff", word_wrap=True) if step.channel == "edit" else Text(text)
     when = f" · {step.at:%Y-%m-%d %H:%M}" if step.at else ""
-    title = f"episode {episode.index} · {step.kind} · {step.channel} · {visible(step.actor or '')}{when}"
-    return Panel(body, title=Text(title), title_align="left", border_style=_STYLES[step.kind])
+    title = f"episode {episode.index} · {step.kind} · {step.channel} · {step.actor or ''}{when}"
+    return Panel(body, title=_line(title), title_align="left", border_style=_STYLES[step.kind])
+
+
+def _line(text: str, style: str = "") -> Text:
+    """Text of a row as one line, without markup: nothing in it can pass for another line of this page."""
+    return Text(visible(text).replace("\n", "\\n"), style=style)
 
 
 def _cut(text: str, chars: int) -> str:

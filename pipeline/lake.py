@@ -7,6 +7,7 @@ with `/` between parts.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -23,7 +24,9 @@ import pyarrow.parquet as pq
 from pipeline.ledger import Ledger
 
 MANIFEST = "_manifest"
-DONE = "_done.json"
+"""Folder of a stage that holds an entry for each committed shard."""
+RUNS = "_runs"
+"""Folder of a stage that holds, for each run that feeds it, what that run set out to do and whether it got there."""
 _BATCH_ROWS = 1024
 
 
@@ -91,11 +94,15 @@ class Lake:
             return
         target = self.local_path(rel)
         temporary = target.with_name(temporary_name(target.name))
-        with open_temporary(temporary) as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-            temporary.rename(target)
+        try:
+            with open_temporary(temporary) as stream:
+                stream.write(data)
+                stream.flush()
+                os.fsync(stream.fileno())
+                temporary.rename(target)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
         sync_folder(target.parent)
 
     def read_json(self, rel: str) -> Any:
@@ -107,7 +114,7 @@ class Lake:
 
     def write_json(self, rel: str, value: Any) -> None:
         """Write JSON atomically, keys sorted, so that equal values are equal bytes."""
-        self.write_bytes(rel, json.dumps(value, sort_keys=True, indent=1).encode() + b"\n")
+        self.write_bytes(rel, json.dumps(value, sort_keys=True, indent=1, allow_nan=False).encode() + b"\n")
 
     def names(self, rel: str) -> list[str]:
         """The names directly below a folder, sorted; empty where there is no such folder."""
@@ -115,8 +122,20 @@ class Lake:
         return sorted(info.base_name for info in self._fs.get_file_info(selector))
 
     def delete(self, rel: str) -> None:
-        """Remove a file."""
-        self._fs.delete_file(self._path(rel))
+        """Remove a file for good; one that is not there is no error."""
+        with contextlib.suppress(FileNotFoundError):
+            self._fs.delete_file(self._path(rel))
+            if self.local is not None:
+                sync_folder(self.local_path(rel).parent)
+
+    def sweep(self, rel: str) -> list[str]:
+        """Remove what dead processes left unfinished in a folder; the names removed. In a bucket nothing is left."""
+        return [] if self.local is None else sweep_temporaries(self.local_path(rel))
+
+    def size(self, rel: str) -> int | None:
+        """The size of a file in bytes, None where there is none."""
+        info = self._fs.get_file_info(self._path(rel))
+        return int(info.size) if info.type == pafs.FileType.File else None
 
     def open_output(self, rel: str) -> BinaryIO:
         """An output stream; on a local disk give it a temporary name and rename, in a bucket it appears when closed."""
@@ -159,14 +178,20 @@ class Lake:
         return [self.read_json(f"{folder}/{name}") for name in self.names(folder) if name.endswith(".json")]
 
     def ledger(self, stage: str) -> Ledger | None:
-        """The ledger of a finished stage, or None where the stage has not finished."""
-        if not self.exists(f"{stage}/{DONE}"):
+        """The ledger of a finished stage, or None where a run that feeds it has not finished, or none has begun."""
+        records = [f"{stage}/{RUNS}/{name}/run.json" for name in self.names(f"{stage}/{RUNS}")]
+        runs = [self.read_json(record) for record in records if self.size(record) is not None]
+        if not runs or not all(run["finished"] for run in runs):
             return None
-        return Ledger.from_json(self.read_json(f"{stage}/{DONE}")["ledger"])
+        return Ledger.total(stage, runs[0]["unit"], (Ledger.from_json(e["ledger"]) for e in self.manifest(stage)))
 
     def stages(self) -> list[str]:
         """The stages that have committed at least one shard, by name."""
-        return [name for name in self.names("") if self.exists(f"{name}/{MANIFEST}")]
+        return [
+            name
+            for name in self.names("")
+            if any(entry.endswith(".json") for entry in self.names(f"{name}/{MANIFEST}"))
+        ]
 
 
 def temporary_name(name: str) -> str:
@@ -177,9 +202,14 @@ def temporary_name(name: str) -> str:
 def open_temporary(path: Path) -> BinaryIO:
     """A new unfinished file, locked for as long as its owner lives and has it open."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    stream = path.open("wb")
-    fcntl.flock(stream, fcntl.LOCK_EX)
-    return stream
+    while True:
+        stream = path.open("wb")
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        # between the opening and the locking, another run's sweep may have taken it for a leftover
+        with contextlib.suppress(FileNotFoundError):
+            if path.stat().st_ino == os.fstat(stream.fileno()).st_ino:
+                return stream
+        stream.close()
 
 
 def sweep_temporaries(folder: Path) -> list[str]:

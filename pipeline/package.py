@@ -10,8 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,10 +19,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.card import card
+from pipeline.finished import UnfinishedError, finished_shards
 from pipeline.lake import Lake, ShardFile, sync_folder
 from pipeline.ledger import Ledger
 from pipeline.records import SCHEMA, SCHEMA_VERSION, check_schema
+from pipeline.release_folder import CARD_NAME, MANIFEST_NAME, replace, working_folder
+from pipeline.release_folder import PackageError as PackageError
+from pipeline.release_folder import read_manifest as read_manifest
 from pipeline.shard_writer import ROW_GROUP_BYTES, ParquetSink
+from pipeline.splits import SPLITS
 from pipeline.statistics import Statistics
 
 BUCKET_BYTES = 96 << 20
@@ -31,13 +35,6 @@ BUCKET_BYTES = 96 << 20
 
 MAX_BUCKETS = 512
 _SLICE_BYTES = 16 << 20
-
-SPLITS = ("train", "validation", "test")
-MANIFEST_NAME = "manifest.json"
-
-
-class PackageError(ValueError):
-    """A release that cannot be made; the message names the cause and the remedy."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,21 +44,17 @@ class PackageConfig:
     target: str
     """A local folder; an earlier release there is replaced."""
     source: str = "filtered"
-    """The stage that is released."""
+    """The stage that is released; every trial has its split there."""
     name: str = "retrial"
     """What the card calls the dataset."""
     license: str = ""
     """The card's license; empty means the licenses found in the rows."""
-    test_fraction: float = 0.01
-    """The share of groups that go to `test`, by hash; a `split` that a trial has already decides for its group."""
     seed: int = 0
-    """Changes which groups these are."""
+    """Changes the order of the rows."""
     shard_bytes: int = 256 << 20
     """Size on disk at which a new file begins."""
 
     def __post_init__(self) -> None:
-        if not 0.0 <= self.test_fraction <= 1.0:
-            raise ValueError(f"test_fraction {self.test_fraction!r} is outside [0, 1]")
         if self.shard_bytes < 1:
             raise ValueError(f"shard_bytes {self.shard_bytes!r} is below 1")
 
@@ -84,7 +77,6 @@ class Manifest:
     name: str
     schema_version: str
     seed: int
-    test_fraction: float
     license: str
     files: tuple[ReleaseFile, ...]
     statistics: Statistics
@@ -106,7 +98,6 @@ class Manifest:
             "name": self.name,
             "schema_version": self.schema_version,
             "seed": self.seed,
-            "test_fraction": self.test_fraction,
             "license": self.license,
             "rows": self.rows,
             "files": [asdict(file) for file in self.files],
@@ -118,23 +109,22 @@ class Manifest:
 def package(lake: Lake, config: PackageConfig) -> Manifest:
     """Write a release of the trials of one stage and return its manifest.
 
-    The folder appears whole: it is made beside the target and renamed. Raises `PackageError` where the stage has not
-    finished or is empty, where the target is a folder that is not a release, and for a group with two splits.
+    The folder appears whole: it is made beside the target and takes its place at once. Raises `PackageError` where the
+    stage has not finished or is empty, where the target is a folder that is not a release or holds anything else, for
+    a group with two splits or none, and while another packager is at work on the target.
     """
-    if lake.ledger(config.source) is None:
-        raise PackageError(f"stage {config.source!r} has not finished in lake {lake.root}; run it first")
-    if not any(shard.rows for shard in lake.shards(config.source)):
+    try:
+        shards = finished_shards(lake, config.source)
+    except UnfinishedError as error:
+        raise PackageError(str(error)) from error
+    if not any(shard.rows for shard in shards):
         raise PackageError(
             f"stage {config.source!r} holds no trials; its ledger says why: {lake.ledger(config.source)}"
         )
-    target = Path(config.target).absolute()
-    if target.exists() and not (target / MANIFEST_NAME).is_file():
-        raise PackageError(f"{target} exists and is no release (it has no {MANIFEST_NAME}); move it away")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as temporary:
-        release = Path(temporary) / "release"
-        manifest = _build(lake, config, release, Path(temporary) / "buckets")
-        _replace(release, target, Path(temporary) / "earlier")
+    target = Path(config.target).resolve()
+    with working_folder(target) as work:
+        manifest = _build(lake, config, work / "release", work / "buckets")
+        replace(work / "release", target, work)
     return manifest
 
 
@@ -153,7 +143,6 @@ def _build(lake: Lake, config: PackageConfig, release: Path, buckets: Path) -> M
         name=config.name,
         schema_version=SCHEMA_VERSION,
         seed=config.seed,
-        test_fraction=config.test_fraction,
         license=config.license,
         files=tuple(file for split in SPLITS for file in writers[split].finish()),
         statistics=statistics,
@@ -161,21 +150,14 @@ def _build(lake: Lake, config: PackageConfig, release: Path, buckets: Path) -> M
     )
     text = json.dumps(manifest.to_json(), indent=1, sort_keys=True) + "\n"
     _write_durably(release / MANIFEST_NAME, text.encode())
-    _write_durably(release / "README.md", card(manifest).encode())
+    _write_durably(release / CARD_NAME, card(manifest).encode())
     sync_folder(release / "data")
     sync_folder(release)
     return manifest
 
 
-def _replace(release: Path, target: Path, earlier: Path) -> None:
-    if target.exists():
-        target.rename(earlier)
-    release.rename(target)
-    sync_folder(target.parent)
-
-
 def _sorted(lake: Lake, config: PackageConfig, folder: Path) -> Iterator[pa.RecordBatch]:
-    """All trials by (hash of group, group, trial id), splits assigned, one bucket's worth at a time."""
+    """All trials by (hash of group, group, trial id), one bucket's worth at a time."""
     shards = lake.shards(config.source)
     count = min(MAX_BUCKETS, 1 + sum(_memory_bytes(lake, shard) for shard in shards) // BUCKET_BYTES)
     paths = [folder / f"{number:06d}.arrow" for number in range(count)]
@@ -218,30 +200,23 @@ def _in_order(table: pa.Table, config: PackageConfig) -> Iterator[pa.RecordBatch
     splits: dict[str, str] = {}
     for group, split in zip(groups, given, strict=True):
         if split is None:
-            continue
+            raise PackageError(
+                f"a trial of group {group!r} has no split; release stage 'filtered', where each has one, "
+                "or run the filters again"
+            )
         if split not in SPLITS:
             raise PackageError(f"a trial of group {group!r} has split {split!r}; known are {', '.join(SPLITS)}")
         if splits.setdefault(group, split) != split:
             raise PackageError(f"group {group!r} has trials in {splits[group]} and in {split}; give it one split")
-    for group, digest in zip(groups, hashes, strict=True):
-        splits.setdefault(group, _split(digest, config.test_fraction))
     # by slices: a take of the whole table would hold it twice
     slice_rows = max(1, min(_SLICE_BYTES, config.shard_bytes) * table.num_rows // max(1, table.nbytes))
     for start in range(0, len(order), slice_rows):
         rows = order[start : start + slice_rows]
-        part = table.take(pa.array(rows)).combine_chunks()
-        column = pa.array([splits[groups[row]] for row in rows], pa.string())
-        part = part.set_column(SCHEMA.get_field_index("split"), SCHEMA.field("split"), column)
-        yield from part.to_batches()
+        yield from table.take(pa.array(rows)).combine_chunks().to_batches()
 
 
 def _hashes(groups: Sequence[str], seed: int) -> list[bytes]:
     return [hashlib.sha256(f"{seed}:{group}".encode()).digest() for group in groups]
-
-
-def _split(digest: bytes, test_fraction: float) -> str:
-    # other bytes than those that order the rows, so that test groups lie all over the order
-    return "test" if int.from_bytes(digest[8:16], "big") / 2**64 < test_fraction else "train"
 
 
 class _SplitWriter:
@@ -287,12 +262,3 @@ def _write_durably(path: Path, data: bytes) -> None:
         stream.write(data)
         stream.flush()
         os.fsync(stream.fileno())
-
-
-def read_manifest(release: str | os.PathLike[str]) -> Mapping[str, Any]:
-    """The manifest of a release as JSON; raises `PackageError` where the folder is none."""
-    path = Path(release) / MANIFEST_NAME
-    if not path.is_file():
-        raise PackageError(f"{release} is no release: it has no {MANIFEST_NAME}; run the packaging first")
-    value: Mapping[str, Any] = json.loads(path.read_bytes())
-    return value

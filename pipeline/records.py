@@ -17,7 +17,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from types import MappingProxyType
 from typing import Any
 
@@ -25,6 +25,8 @@ import pyarrow as pa
 
 from pipeline.text import unencodable
 from pipeline.text import well_formed as well_formed
+from pipeline.values import RecordError as RecordError
+from pipeline.values import settle
 
 SCHEMA_VERSION = "1.0"
 SCHEMA_VERSION_KEY = b"retrial.schema_version"
@@ -42,10 +44,6 @@ REWARD_SOURCES = ("tests", "verifier", "history")
 (landed, reverted, corrected, superseded, or still inside the horizon: then the reward is null)."""
 
 
-class RecordError(ValueError):
-    """A record that breaks the schema; the message names the field, its value and the remedy."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
     """s0 and what is needed to check an answer.
@@ -60,6 +58,9 @@ class Task:
     repo: str | None = None
     base_commit: str | None = None
     language: str | None = None
+
+    def __post_init__(self) -> None:
+        settle(self, integers=("seed",))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +79,7 @@ class Step:
     available_at: datetime | None = None
 
     def __post_init__(self) -> None:
+        settle(self, moments=("at", "available_at"))
         if self.channel not in CHANNELS.get(self.kind, ()):
             known = "; ".join(f"{kind}: {', '.join(names)}" for kind, names in CHANNELS.items())
             raise RecordError(f"step kind {self.kind!r} with channel {self.channel!r}; known are {known}")
@@ -101,9 +103,7 @@ class Episode:
     verdict: float | None = None
 
     def __post_init__(self) -> None:
-        for name, value in (("reward", self.reward), ("verdict", self.verdict)):
-            if value is not None and not 0.0 <= value <= 1.0:
-                raise RecordError(f"episode {self.index}: {name} {value!r} is outside [0, 1]; use null where unknown")
+        settle(self, shares=("reward", "verdict"), integers=("index",))
         if self.reward_source is not None and self.reward_source not in REWARD_SOURCES:
             raise RecordError(f"reward_source {self.reward_source!r}; known are {', '.join(REWARD_SOURCES)}")
         if self.reward is not None and self.reward_source is None:
@@ -127,6 +127,9 @@ class AttemptRef:
     commits: tuple[str, ...] = ()
     at: datetime | None = None
 
+    def __post_init__(self) -> None:
+        settle(self, moments=("at",), integers=("number",))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Link:
@@ -141,6 +144,9 @@ class Link:
     evidence: str
     confidence: float
     rule: str
+
+    def __post_init__(self) -> None:
+        settle(self, shares=("confidence",))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,6 +183,9 @@ class Provenance:
     sampling: str | None = None
     versions: tuple[Version, ...] = ()
 
+    def __post_init__(self) -> None:
+        settle(self, moments=("retrieved_at",))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Note:
@@ -207,6 +216,7 @@ class Trial:
     notes: tuple[Note, ...] = ()
 
     def __post_init__(self) -> None:
+        settle(self, integers=("tokens",))
         found = [episode.index for episode in self.episodes]
         if found != list(range(len(found))):
             raise RecordError(f"episode indices {found}; they count from 0 without gaps")
@@ -317,8 +327,7 @@ def from_row(row: Mapping[str, Any]) -> Trial:
         episodes=tuple(_episode(episode) for episode in row["episodes"]),
         chain=Chain(
             attempts=tuple(
-                AttemptRef(**{**attempt, "commits": tuple(attempt["commits"]), "at": _utc(attempt["at"])})
-                for attempt in chain["attempts"]
+                AttemptRef(**{**attempt, "commits": tuple(attempt["commits"])}) for attempt in chain["attempts"]
             ),
             links=tuple(Link(**link) for link in chain["links"]),
         ),
@@ -327,7 +336,6 @@ def from_row(row: Mapping[str, Any]) -> Trial:
                 **provenance,
                 "urls": tuple(provenance["urls"]),
                 "commits": tuple(provenance["commits"]),
-                "retrieved_at": _utc(provenance["retrieved_at"]),
                 "versions": tuple(Version(**version) for version in provenance["versions"]),
             }
         ),
@@ -375,21 +383,10 @@ def check_schema(schema: pa.Schema) -> None:
 
 def _episode(row: Mapping[str, Any]) -> Episode:
     steps: Sequence[Mapping[str, Any]] = row["steps"]
-    return Episode(
-        **{
-            **row,
-            "steps": tuple(
-                Step(**{**step, "at": _utc(step["at"]), "available_at": _utc(step["available_at"])}) for step in steps
-            ),
-        }
-    )
-
-
-def _utc(at: datetime | None) -> datetime | None:
-    return None if at is None else at.astimezone(UTC)
+    return Episode(**{**row, "steps": tuple(Step(**step) for step in steps)})
 
 
 def _iso(value: object) -> str:
     if isinstance(value, datetime):
-        return value.astimezone(UTC).isoformat()
+        return value.isoformat()
     raise RecordError(f"{value!r} of type {type(value).__name__} has no place in a record")

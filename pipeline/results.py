@@ -17,7 +17,7 @@ def results(benchmark: str, figures: Mapping[str, float], command: str) -> dict[
         "benchmark": benchmark,
         "figures": dict(sorted(figures.items())),
         "command": command,
-        "commit": _commit(),
+        "commit": commit(),
         "machine": machine(),
     }
 
@@ -39,20 +39,22 @@ def machine() -> str:
     )
 
 
-def _commit() -> str | None:
-    root = Path(__file__).parent.parent
+def commit(root: Path = Path(__file__).parent.parent) -> str | None:
+    """The commit of a checkout, null outside of one; `+changes` behind it where tracked files or any code differ.
+
+    Files that Git does not track and that are no Python code are figures and outputs: they change nothing measured.
+    """
+    head = _git(root, "rev-parse", "--short=12", "HEAD")
+    state = _git(root, "status", "--porcelain", "-z", "--untracked-files=all")
+    if head is None or state is None:
+        return None
+    changes = [entry for entry in state.split("\0") if entry and (entry[:2] != "??" or entry.endswith(".py"))]
+    return head.strip() + ("+changes" if changes else "")
+
+
+def _git(root: Path, *arguments: str) -> str | None:
     try:
-        done = subprocess.run(
-            ["git", "-C", str(root), "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=False
-        )
+        done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, check=False)
     except FileNotFoundError:
         return None
-    if done.returncode != 0:
-        return None
-    dirty = subprocess.run(
-        ["git", "-C", str(root), "status", "--porcelain", "--untracked-files=no"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return done.stdout.strip() + ("+changes" if dirty.stdout.strip() else "")
+    return done.stdout.decode(errors="replace") if done.returncode == 0 else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from collections.abc import Mapping
@@ -112,8 +113,9 @@ class ParquetSink:
 
     def abort(self) -> None:
         """Let go of the file; what it holds is of no use."""
-        if not self._sink.closed:
+        with contextlib.suppress(OSError, ValueError):  # a full disk, or a file that is closed already
             self._writer.close()
+        with contextlib.suppress(OSError):
             self._sink.close()
 
     def _flush(self) -> None:
@@ -147,6 +149,10 @@ class ShardWriter:
             raise LakeError(f"table {table!r} is not declared; the stage has {', '.join(self._files)}")
         self._files[table].sink.write(batch)
 
+    def rows(self, table: str) -> int:
+        """Rows written to a table so far."""
+        return self._files[table].sink.rows
+
     def commit(self) -> list[dict[str, Any]]:
         """Close, fsync and rename the files; what the manifest is to say of each."""
         if self._lake.local is not None:
@@ -164,6 +170,6 @@ class ShardWriter:
     def abandon(self) -> None:
         """Remove what was written so far."""
         for file in self._files.values():
-            file.sink.abort()
             if self._lake.local is not None:
                 self._lake.local_path(file.temporary).unlink(missing_ok=True)
+            file.sink.abort()

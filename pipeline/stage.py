@@ -7,29 +7,34 @@ clock, or on how often the run was interrupted.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import logging
-import multiprocessing
 import os
 import re
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, is_dataclass
 from typing import Any
 
 import pyarrow as pa
 
-from pipeline.lake import DONE, MANIFEST, Lake, sweep_temporaries
-from pipeline.ledger import Ledger
+from pipeline.lake import MANIFEST, RUNS, Lake
+from pipeline.ledger import Ledger, LedgerError
 from pipeline.shard_writer import ShardWriter
+from pipeline.workers import worker_pool
 
 log = logging.getLogger(__name__)
 
 FORMAT = 1
 """Part of every fingerprint: raise it when the same input and config must give other bytes."""
+
+MAIN_TABLE = "part"
+"""The table whose rows the ledger counts as out."""
 
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\Z")
 
@@ -99,21 +104,45 @@ def run_stage(
     for keys that are not plain file names, not unique or not owned.
     """
     todo = _keyed(inputs, owns)
+    if workers < 1:
+        raise ValueError(f"workers is {workers}; give at least 1")
     print_config = json.dumps(dict(stage.config), sort_keys=True)
     prints = {key: _fingerprint(stage, print_config, item) for key, item in todo.items()}
+    with _claim(lake, stage, owns) as run:
+        return _run_claimed(lake, stage, todo, prints, run, owns=owns, workers=workers, progress=progress)
+
+
+def _run_claimed(
+    lake: Lake,
+    stage: Stage,
+    todo: Mapping[str, ShardInput],
+    prints: Mapping[str, str],
+    run: str,
+    *,
+    owns: str,
+    workers: int,
+    progress: Progress | None,
+) -> Ledger:
     _sweep(lake, stage)
     entries = {entry["key"]: entry for entry in lake.manifest(stage.name)}
-    for key in sorted(set(entries) - set(todo)):
-        if key.startswith(owns):
+    done = {key for key in todo if key in entries and _is_whole(lake, entries[key], prints[key])}
+    if len(done) < len(todo) or any(key.startswith(owns) for key in set(entries) - set(todo)):
+        lake.write_json(run, {"finished": False, "unit": stage.unit})
+    for key in sorted(set(entries) - done):
+        if key in todo:
+            # before its files are made anew: no entry may ever stand beside the bytes of another config
+            lake.delete(f"{stage.name}/{MANIFEST}/{key}.json")
+        elif key.startswith(owns):
             _remove(lake, stage, entries.pop(key))
-    done = {key for key in todo if key in entries and entries[key]["fingerprint"] == prints[key]}
-    if len(done) < len(todo) and lake.exists(f"{stage.name}/{DONE}"):
-        lake.delete(f"{stage.name}/{DONE}")
+    if not owns:
+        for other in lake.names(f"{stage.name}/{RUNS}"):
+            if other != "all":
+                lake.delete(f"{stage.name}/{RUNS}/{other}/run.json")
+    count, started = len(done), time.monotonic()
     if progress is not None:
-        progress(len(done), len(todo))
+        progress(count, len(todo))
 
     failed: dict[str, BaseException] = {}
-    started = time.monotonic()
     pending = [todo[key] for key in sorted(todo) if key not in done]
     for item, outcome in _outcomes(lake, stage, pending, prints, workers):
         if isinstance(outcome, BaseException):
@@ -121,8 +150,9 @@ def run_stage(
             log.error("%s: shard %s failed: %s", stage.name, item.key, outcome)
         else:
             entries[item.key] = outcome
+        count += 1
         if progress is not None:
-            progress(len(done) + len(failed) + sum(p.key in entries for p in pending), len(todo))
+            progress(count, len(todo))
     if failed:
         key, cause = next(iter(failed.items()))
         raise StageError(
@@ -131,14 +161,11 @@ def run_stage(
         ) from cause
 
     _sweep(lake, stage)  # again: a process that was being killed may have let go only now
-    ledger = Ledger.total(stage.name, stage.unit, (Ledger.from_json(entries[key]["ledger"]) for key in sorted(entries)))
-    done_marker = {
-        "ledger": ledger.to_json(),
-        "fingerprints": {key: entry["fingerprint"] for key, entry in sorted(entries.items())},
-    }
-    if not lake.exists(f"{stage.name}/{DONE}") or lake.read_json(f"{stage.name}/{DONE}") != done_marker:
-        lake.write_json(f"{stage.name}/{DONE}", done_marker)
+    finished = {"finished": True, "unit": stage.unit, "fingerprints": dict(sorted(prints.items()))}
+    if lake.size(run) is None or lake.read_json(run) != finished:
+        lake.write_json(run, finished)
     log.info("%s: %d shards, %d done before, %.1f s", stage.name, len(todo), len(done), time.monotonic() - started)
+    ledger = Ledger.total(stage.name, stage.unit, (Ledger.from_json(entries[key]["ledger"]) for key in sorted(entries)))
     if ledger.rows_out == 0:
         log.warning(
             "stage %s wrote no rows: %d %s in, dropped %s, errored %s. Check its input and its config.",
@@ -149,6 +176,38 @@ def run_stage(
             dict(ledger.errored) or "none",
         )
     return ledger
+
+
+@contextmanager
+def _claim(lake: Lake, stage: Stage, owns: str) -> Iterator[str]:
+    """Hold the stage for this run alone, on a local disk; the path of the run's record.
+
+    Raises `StageError` where another process holds it. The lock is on a folder, so nothing is left behind, and the
+    kernel lets go of it when the process ends, however that happens.
+    """
+    folder = f"{stage.name}/{RUNS}/{owns or 'all'}"
+    if lake.local is None:
+        yield f"{folder}/run.json"
+        return
+    path = lake.local_path(folder)
+    path.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise StageError(
+                f"stage {stage.name} of {lake.root} is being run by another process; wait for it or stop it"
+            ) from error
+        lake.sweep(folder)
+        yield f"{folder}/run.json"
+    finally:
+        os.close(descriptor)
+
+
+def _is_whole(lake: Lake, entry: Mapping[str, Any], fingerprint: str) -> bool:
+    """Whether a shard was made from this input and config, and its files are there in the size they were written."""
+    return entry["fingerprint"] == fingerprint and all(lake.size(f["path"]) == f["bytes"] for f in entry["files"])
 
 
 def _keyed(inputs: Iterable[ShardInput], owns: str) -> dict[str, ShardInput]:
@@ -173,8 +232,6 @@ def _fingerprint(stage: Stage, config: str, item: ShardInput) -> str:
 def _outcomes(
     lake: Lake, stage: Stage, pending: list[ShardInput], prints: Mapping[str, str], workers: int
 ) -> Iterator[tuple[ShardInput, dict[str, Any] | BaseException]]:
-    if workers < 1:
-        raise ValueError(f"workers is {workers}; give at least 1")
     if workers == 1 or len(pending) < 2:
         for item in pending:
             try:
@@ -182,15 +239,22 @@ def _outcomes(
             except Exception as error:  # every failure is reported by run_stage, after the other shards had their turn
                 yield item, error
         return
-    # spawn: a fork of a process that runs threads (pyarrow, torch) can deadlock
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(
-        min(workers, len(pending)), mp_context=context, initializer=die_with_parent, initargs=(os.getpid(),)
-    ) as pool:
+    orphaned = []
+    with worker_pool(min(workers, len(pending))) as pool:
         futures = {pool.submit(_run_shard, lake, stage, item, prints[item.key]): item for item in pending}
         for future in as_completed(futures):
             failure = future.exception()
-            yield futures[future], failure if failure is not None else future.result()
+            if isinstance(failure, BrokenProcessPool):
+                orphaned.append(futures[future])
+            else:
+                yield futures[future], failure if failure is not None else future.result()
+    # One worker that is killed takes the pool with it. Each shard left over is tried alone: only its own death counts.
+    for item in sorted(orphaned, key=lambda item: item.key):
+        with worker_pool(1) as pool:
+            failure = pool.submit(_run_shard, lake, stage, item, prints[item.key]).exception()
+        if isinstance(failure, BrokenProcessPool):
+            failure = StageError("its worker process was killed; if memory ran out, give fewer --workers")
+        yield item, failure if failure is not None else lake.read_json(f"{stage.name}/{MANIFEST}/{item.key}.json")
 
 
 def _run_shard(lake: Lake, stage: Stage, item: ShardInput, fingerprint: str) -> dict[str, Any]:
@@ -201,6 +265,11 @@ def _run_shard(lake: Lake, stage: Stage, item: ShardInput, fingerprint: str) -> 
         for table, batch in stage.transform(lake, item, ledger):
             writer.write(table, batch)
         ledger.check()
+        if ledger.rows_out != writer.rows(MAIN_TABLE):
+            raise LedgerError(
+                f"stage {stage.name}: the ledger says {ledger.rows_out} {stage.unit} out, the table {MAIN_TABLE} has "
+                f"{writer.rows(MAIN_TABLE)} rows; count each row that is yielded"
+            )
         files = writer.commit()
     except BaseException:
         writer.abandon()
@@ -211,10 +280,9 @@ def _run_shard(lake: Lake, stage: Stage, item: ShardInput, fingerprint: str) -> 
 
 
 def _sweep(lake: Lake, stage: Stage) -> None:
-    if lake.local is not None:
-        for folder in (stage.name, f"{stage.name}/{MANIFEST}"):
-            for name in sweep_temporaries(lake.local_path(folder)):
-                log.info("%s: removed unfinished %s", stage.name, name)
+    for folder in (stage.name, f"{stage.name}/{MANIFEST}"):
+        for name in lake.sweep(folder):
+            log.info("%s: removed unfinished %s", stage.name, name)
 
 
 def _remove(lake: Lake, stage: Stage, entry: Mapping[str, Any]) -> None:
@@ -223,14 +291,3 @@ def _remove(lake: Lake, stage: Stage, entry: Mapping[str, Any]) -> None:
     for file in entry["files"]:
         if lake.exists(file["path"]):
             lake.delete(file["path"])
-
-
-def die_with_parent(parent: int) -> None:
-    """End a worker soon after its parent is gone, so that a killed run leaves no one writing to the lake."""
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(0.2)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()

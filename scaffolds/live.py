@@ -6,6 +6,7 @@ as the policy's text is in the tokenizer's own form. Strategies drive a `LiveTri
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -66,8 +67,10 @@ class RunnerConfig:
         for name in ("k", "max_action_tokens", "max_actions", "live_trials"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; give at least 1")
-        if self.temperature < 0 or self.retries < 0:
-            raise ValueError(f"temperature {self.temperature}, retries {self.retries}; neither can be negative")
+        if not 0.0 <= self.temperature < math.inf:
+            raise ValueError(f"temperature is {self.temperature}; give a finite number that is not negative")
+        if self.retries < 0:
+            raise ValueError(f"retries is {self.retries}; give at least 0")
 
 
 class Grammar:

@@ -99,18 +99,20 @@ class Environment(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What one sandboxed run may use; zero never means unlimited.
-
-    `memory_bytes` is address space or cgroup memory, `file_bytes` the largest file and the writable space,
-    `output_bytes` what is kept of stdout and stderr together; the rest is cut in the middle and said so.
-    """
+    """What one sandboxed run may use; zero never means unlimited."""
 
     wall_seconds: float = 60.0
+    """Time on the clock."""
     cpu_seconds: int = 60
+    """Processor time."""
     memory_bytes: int = 2 << 30
+    """Address space, or memory of the control group."""
     processes: int = 128
+    """Processes and threads at a time."""
     file_bytes: int = 256 << 20
+    """The largest file, and the writable space as a whole."""
     output_bytes: int = 256 << 10
+    """What is kept of stdout and stderr together; the rest is cut in the middle and said so."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

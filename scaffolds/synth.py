@@ -7,10 +7,12 @@ killed, or has other workers, writes the same bytes, and a longer run only adds 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+import string
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from itertools import islice
+from types import MappingProxyType
 
 import pyarrow as pa
 
@@ -19,18 +21,22 @@ from pipeline.ledger import Ledger
 from pipeline.records import SCHEMA, SCHEMA_VERSION, Provenance, Task, Version, to_batch
 from pipeline.stage import Progress, ShardInput, Stage, config_json, run_stage
 from pipeline.tokens import Tokenizer
-from scaffolds.engines import open_engine
-from scaffolds.environments import make_environment
-from scaffolds.environments.instances import draw
+from scaffolds.engines import ENGINES, open_engine
+from scaffolds.environments import ENVIRONMENTS, make_environment
+from scaffolds.environments.instances import SPLITS, draw
 from scaffolds.protocols import Engine
 from scaffolds.runner import RunnerConfig, run_trials_sync
-from scaffolds.strategies import find_strategy
+from scaffolds.strategies import STRATEGIES, find_strategy
 
 STAGE = "synth"
 INVALID = "task_does_not_validate"
 """Drop reason: the reference answer does not earn 1, or an empty one does not earn 0."""
 
 _BATCH_TRIALS = 500
+_LABEL = frozenset(string.ascii_letters + string.digits + "_-")
+_KNOWN: Mapping[str, Collection[str]] = MappingProxyType(
+    {"environment": ENVIRONMENTS, "engine": ENGINES, "strategy": STRATEGIES, "split": SPLITS}
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,10 +78,30 @@ class SynthConfig:
     written under it; empty means environment and split."""
 
     def __post_init__(self) -> None:
-        if "." in self.label:
-            raise ValueError(f"label {self.label!r} has a dot, which ends the label in a shard's key; leave it out")
+        if not set(self.label) <= _LABEL:
+            raise ValueError(
+                f"label {self.label!r} becomes part of a shard's key, where a dot ends it; use letters, digits, _ and -"
+            )
         if self.trials < 1 or self.shard_trials < 1:
             raise ValueError(f"trials {self.trials}, shard_trials {self.shard_trials}; give at least 1 of each")
+        if not 0.0 <= self.informed <= 1.0:
+            raise ValueError(f"informed {self.informed!r} is no share; give a number in [0, 1]")
+        for name, known in _KNOWN.items():
+            value = getattr(self, name)
+            if value not in known:
+                raise ValueError(f"{name} {value!r} is not known; known are {', '.join(known)}")
+        self.played(0)  # refuses what the runner does not take
+
+    def played(self, first: int) -> RunnerConfig:
+        """How the runner plays the shard that begins with trial number `first`."""
+        return RunnerConfig(
+            k=self.k,
+            temperature=self.temperature,
+            max_action_tokens=self.max_action_tokens,
+            reward_in_context=self.reward_in_context,
+            stop_at_success=self.stop_at_success,
+            seed=draw(self.seed, "samples", first),
+        )
 
 
 def run(lake: Lake, config: SynthConfig, *, workers: int = 1, progress: Progress | None = None) -> Ledger:
@@ -85,10 +111,13 @@ def run(lake: Lake, config: SynthConfig, *, workers: int = 1, progress: Progress
     is begun for names and arguments that are not known.
     """
     next(make_environment(config.environment, config.environment_args).tasks(config.split, config.seed))
-    _open(config)
+    engine, _ = _open(config)
     find_strategy(config.strategy)
     settings = config_json(config)
     del settings["trials"], settings["shard_trials"]  # they decide which shards there are, not what a shard holds
+    # a model's name holds the digest of its weights; the folder that it lies in is of no account
+    settings["engine"] = engine.name
+    settings["engine_args"] = {key: value for key, value in config.engine_args.items() if key != "folder"}
     label = config.label or f"{config.environment}-{config.split}"
     stage = Stage(
         name=STAGE,
@@ -127,14 +156,7 @@ def _play_shard(
             ledger.drop(INVALID)
         else:
             tasks.append(task)
-    played = RunnerConfig(
-        k=config.k,
-        temperature=config.temperature,
-        max_action_tokens=config.max_action_tokens,
-        reward_in_context=config.reward_in_context,
-        stop_at_success=config.stop_at_success,
-        seed=draw(config.seed, "samples", first),
-    )
+    played = config.played(first)
     provenance = Provenance(
         source=STAGE,
         model=engine.name,

@@ -23,6 +23,7 @@ from sources.git import Git
 from sources.git_objects import RawCommit
 from sources.graph import MERGED, SQUASHED
 from sources.history import Plan
+from sources.names import own_shards
 
 STAGE = "attempts"
 
@@ -190,14 +191,19 @@ def from_batch(batch: pa.RecordBatch | pa.Table) -> Iterator[Attempt]:
 
 
 class Attempts:
-    """All attempts of a lake: streamed in landing order, or looked up by number, commit or title.
+    """All attempts of one repository: streamed in landing order, or looked up by number, commit or title.
 
-    Holds an index of ids and numbers only; what is looked up is read from the lake, a few shards at a time.
+    Holds an index of ids and numbers only; what is looked up is read from the lake, a few shards at a time. A null
+    `name` is the only repository of the lake; `ValueError` is raised where it holds several. `clone` (a path) and
+    `head` (a commit) say where linkers find the code; null where it is not at hand.
     """
 
-    def __init__(self, lake: Lake) -> None:
+    def __init__(
+        self, lake: Lake, name: str | None = None, *, clone: str | None = None, head: str | None = None
+    ) -> None:
         self._lake = lake
-        self._paths = [shard.path for shard in lake.shards(STAGE)]
+        self.name, self.clone, self.head = name, clone, head
+        self._paths = [shard.path for shard in own_shards(lake, STAGE, name)]
         self._place: list[tuple[int, int]] = []
         self._of_id: dict[str, int] = {}
         self._of_number: dict[int, int] = {}

@@ -108,8 +108,9 @@ def _order(attempt: Attempt) -> tuple[int, datetime, str]:
     return (attempt.position, attempt.landed_at or attempt.committed_at, attempt.attempt_id)
 
 
-def _rank(link: Link, known: dict[str, Attempt]) -> tuple[float, tuple[int, datetime, str]]:
-    return (link.confidence, _order(known[link.source]))
+def _rank(link: Link, known: dict[str, Attempt]) -> tuple[bool, float, tuple[int, datetime, str]]:
+    """What makes one link the best to an attempt: that it answers what landed, then confidence, then nearness."""
+    return (known[link.source].landed, link.confidence, _order(known[link.source]))
 
 
 def _longest(line: list[Attempt], reverting: set[str], most: int) -> list[Attempt]:

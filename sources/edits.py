@@ -25,14 +25,21 @@ class Edit:
     before: Mapping[str, str]
     paths: tuple[str, ...]
 
+    def changed_lines(self) -> tuple[str, ...]:
+        """The lines it adds and removes with their signs, wherever they are: two edits that share them do the same."""
+        return tuple(line for line in self.text.split("\n") if line.startswith(("+", "-")))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EditLimits:
-    """How large an edit may be: characters of diff, files, and bytes of the files before and after together."""
+    """How large an edit may be."""
 
     text_chars: int = 60_000
+    """Characters of diff."""
     files: int = 100
+    """Files changed."""
     file_bytes: int = 20_000_000
+    """Bytes of these files before and after, together."""
 
 
 def build_edit(git: Git, before: str, after: str, limits: EditLimits) -> Edit | str:

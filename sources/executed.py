@@ -11,7 +11,7 @@ from scaffolds.environments.repository import Report, Result, SourceFile, run_te
 from scaffolds.protocols import InfrastructureError, Limits
 from scaffolds.sandboxes import open_sandbox
 from sources.git import Git
-from sources.states import Correction, correction, own_commits, state
+from sources.states import Correction, correction, own_commits, state, tree_before
 
 _TRIES = 2  # a sandbox that fails is tried once more before the row is left as it is
 _MOST_NODES = 200
@@ -59,15 +59,18 @@ class Executor:
     _reports: dict[tuple[str, str], Report] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def judge(self, earlier: AttemptRef, later: AttemptRef) -> Judgement:
+    def judge(self, earlier: AttemptRef, later: AttemptRef, *, undone: bool = False) -> Judgement:
         """Hold an attempt against the tests of the one that answers it.
 
+        `undone`: it was reverted before the later one landed, so that what it broke works right before the later one;
+        then a test that it broke, sound before it, counts too.
         Raises `InfrastructureError`, `GitError` or `StateError` where that cannot be found out.
         """
         with self._lock:
             tests = correction(self.git, own_commits(self.git, later))
             commits = own_commits(self.git, earlier)
             broken = self.git.tree_of(commits[-1]) if commits else ""
+            sound = tree_before(self.git, commits) if commits and undone else ""
         if not tests.targets:
             return Judgement(reason="unsupported_language" if tests.foreign else "no_tests")
         if not broken:
@@ -83,14 +86,19 @@ class Executor:
         # Tests may fail on an old state for what others added since: only those count that the correction mends.
         base = before if tests.before == broken else self._run(tests.before, tests)
         without = _failing(base, passing)
-        mended = {test_id: result for test_id, result in failing.items() if test_id in without}
+        counting = set(without)
+        if sound:
+            counting |= {result.test_id for result in self._run(sound, tests).results if result.status == "passed"}
+        mended = {test_id: result for test_id, result in failing.items() if test_id in counting}
         if base.problem or not mended:
             return Judgement(reason=base.problem or "drift_only", ran=len(passing))
         judgement = self._again(tests, broken, mended, len(passing))
         drifted = {
             result.test_id: without[result.test_id]
             for result in judgement.failing
-            if result.status == "uncollectable" and without[result.test_id].status == "failed"
+            if result.status == "uncollectable"
+            and result.test_id in without
+            and without[result.test_id].status == "failed"
         }
         return self._told(tests, judgement, drifted) if drifted else judgement
 

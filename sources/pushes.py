@@ -17,7 +17,8 @@ from sources.links.words import is_changelog
 
 _ANSWERS = re.compile(
     r"^(fixup|squash|amend)!|\breviews?\b|\bfeedback\b|\bcomments?\b.*\baddress"
-    r"|\baddress\w* .*\b(comments?|concerns?)\b|\bas (?:per|suggested|requested)\b|\bsuggest(?:ion|ions|ed)\b"
+    r"|\baddress\w* .*\b(comments?|concerns?)\b|\b(?:according to|per) (?:\w+ )?comments?\b|\bas (?:per|suggested"
+    r"|requested)\b|\bsuggest(?:ion|ions|ed)\b"
     r"|\b(?:bug|hot)?fix(?:es|ed|up|ups)?\b|^\W*(?:\w+: )?fixing\b|\brepair(?:s|ed)?\b"
     r"|\bcorrect(?:s|ed|ing|ion|ions)\b|^\W*correct\b|\brevert\w*|\boops\b|\btypos?\b|\bnit(?:s|picks?)?\b"
     r"|\bbroken?\b|\bbreakage\b|\bmistake|\bwrong(?:ly)?\b|\bmake \w+ happy\b|\bplease \w+\b|\bappease\b|\bpacify\b"
@@ -32,7 +33,10 @@ _CHECKER = re.compile(
     re.IGNORECASE,
 )
 """Subjects of a few words that name a checker."""
-_BUILDS = re.compile(r"^\W*(?:\w+: )?(?:add|added|adds|implement|support|allow|move|new|introduce)\w*\b", re.IGNORECASE)
+_BUILDS = re.compile(
+    r"^\W*(?:\w+: )?(?:add(?:s|ed|ing)?|implement\w*|support\w*|allow\w*|mov(?:e|es|ed|ing)|new|introduc\w+)\b",
+    re.IGNORECASE,
+)
 _TRIVIAL = re.compile(rb"^\W*$")
 _MOST_COMMITS = 60
 

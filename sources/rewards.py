@@ -14,6 +14,7 @@ _VERBS = {
     "reland": "undone and landed again by",
     "fix_of": "corrected by",
     "regression_fix": "broke something that was fixed by",
+    "superseded": "did not land; superseded by",
 }
 
 
@@ -30,9 +31,9 @@ def outcome(
 ) -> Outcome:
     """What became of an attempt by `as_of`.
 
-    0 if a later attempt undid or corrected it, whenever that was; 1 if it landed at least `horizon_days` before
-    `as_of` and nothing did; null while that time is not over, if it never landed (without an answer nobody knows why),
-    or if something only may have corrected it.
+    0 if a later attempt undid or corrected it, or landed in its stead, whenever that was; 1 if it landed at least
+    `horizon_days` before `as_of` and nothing did; null while that time is not over, if it never landed
+    (without an answer nobody knows why), or if something only may have corrected it.
     """
     ranked = sorted(answers, key=lambda answer: (answer.at, answer.link.target))
     sure = [answer for answer in ranked if answer.link.confidence >= min_confidence]

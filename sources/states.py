@@ -68,8 +68,8 @@ def own_commits(git: Git, attempt: AttemptRef) -> tuple[str, ...]:
     return commits
 
 
-def correction(git: Git, commits: Sequence[str]) -> Correction:
-    """What the attempt with these commits (oldest first, the landing one last) did to the tests.
+def tree_before(git: Git, commits: Sequence[str]) -> str:
+    """The tree that the attempt with these commits (oldest first, the landing one last) started from.
 
     A merge commit is held against its first parent, so that what others landed meanwhile is not taken for its own.
     Raises `StateError` for an attempt without commits or without a parent.
@@ -80,7 +80,16 @@ def correction(git: Git, commits: Sequence[str]) -> Correction:
     parents = landing.parents if len(landing.parents) > 1 else git.commit(commits[0]).parents
     if not parents:
         raise StateError("no_parent", f"commit {commits[0]} has no parent to compare with")
-    before = git.tree_of(parents[0])
+    return git.tree_of(parents[0])
+
+
+def correction(git: Git, commits: Sequence[str]) -> Correction:
+    """What the attempt with these commits (oldest first, the landing one last) did to the tests.
+
+    Raises `StateError` for an attempt without commits or without a parent.
+    """
+    before = tree_before(git, commits)
+    landing = git.commit(commits[-1])
     files, removed, targets, foreign = [], [], [], False
     for change in git.changes(before, landing.tree):
         if change.old_path != change.new_path and _is_test(change.old_path) and change.status == "R":

@@ -36,8 +36,8 @@ from sources.links.words import is_changelog, specific_words
 from sources.prompt import cropped, intent, language, prompt
 from sources.rewards import Outcome, outcome
 
-MINER_VERSION = "1"
-"""Part of every mined trial's provenance: raise it when the same history must give other trials."""
+MINER_VERSION = "2"
+"""Part of every mined trial's provenance: raise it when the same history must give other links or trials."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,13 +65,17 @@ class NoTrialError(Exception):
 
 @dataclass(slots=True)
 class _Draft:
-    """A trial in the making: episodes so far, and feedback that waits for the next one."""
+    """A trial in the making: episodes so far, and feedback that waits for the next one.
+
+    `state` is the default branch as the last attempt left it; `closed` that attempt's edit if it did not land.
+    """
 
     episodes: list[list[Step]] = field(default_factory=list)
     outcomes: list[Outcome] = field(default_factory=list)
     waiting: list[Step] = field(default_factory=list)
     shown: set[str] = field(default_factory=set)
     state: str = ""
+    closed: Edit | None = None
 
 
 class TrialMaker:
@@ -94,6 +98,9 @@ class TrialMaker:
                 continue
             base, tip = self._span(attempt, draft)
             edit = self._edit(base, tip)
+            # opened anew as it was: there is nothing to learn from a 0 for the one and a 1 for the other
+            if draft.closed is not None and edit.changed_lines() == draft.closed.changed_lines():
+                raise NoTrialError("same_edit")
             # a rebase or a merge makes an edit anew: it is the work of the time of the state it leads to
             made_at = datetime.fromtimestamp(self.git.commit(tip).committed_at, UTC)
             if first_edit is None:
@@ -103,7 +110,9 @@ class TrialMaker:
                 self._drift(draft, base)
                 draft.waiting.extend(self._said(told(attempt), attempt.author, made_at, attempt.landed_at))
             draft.waiting.append(_action("edit", edit.text, attempt.author, made_at, attempt.landed_at))
-            self._close_episode(draft, edit, attempt.landing or attempt.tip)
+            # what did not land left the default branch as it was
+            self._close_episode(draft, edit, attempt.landing or base)
+            draft.closed = None if attempt.landed else edit
             answers = [answer for answer in plan.answers if answer.link.source == attempt.attempt_id]
             draft.outcomes.append(self._outcome(attempt, answers))
         if first_edit is None:

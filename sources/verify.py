@@ -29,6 +29,7 @@ from scaffolds.sandboxes import open_sandbox
 from sources.executed import Executor, Interpreter, Judgement
 from sources.git import Git, local_clone
 from sources.git_process import GitError
+from sources.names import repository_name, shard_prefix
 from sources.states import StateError
 
 log = logging.getLogger(__name__)
@@ -58,6 +59,9 @@ class VerifyConfig:
 
     repo: str
     """The clone that the trials were mined from: a folder, or a URL that is mirrored into `cache`."""
+    name: str = ""
+    """What the repository was called when it was mined; empty for the URL that `repo` is, a folder must have one. The
+    trials of other repositories are left alone."""
     cache: str = "build/clones"
     """Where mirrors of URLs lie."""
     source: str = "trials"
@@ -83,15 +87,19 @@ class VerifyConfig:
 
 
 def run(lake: Lake, config: VerifyConfig, *, workers: int = 1, progress: Progress | None = None) -> Ledger:
-    """Write `config.stage`: the trials of `config.source`, with executed rewards where tests can tell.
+    """Write `config.stage`: a repository's trials of `config.source`, with executed rewards where tests can tell.
 
     Without a working sandbox all rows pass unchanged, counted as `sandbox_unavailable`, and the log names the command
     that mends it; the next run, with a sandbox, does the work. Raises `ValueError` for a config that cannot be.
     """
     if config.runs < 1:
         raise ValueError(f"runs is {config.runs}; give at least 1")
+    name = repository_name(config.repo, config.name)
     path = local_clone(config.repo, config.cache)
-    inputs = shard_inputs(lake, config.source)
+    prefix = shard_prefix(name)
+    inputs = [item for item in shard_inputs(lake, config.source) if item.key.startswith(prefix)]
+    if not inputs:
+        log.warning("stage %s has no trials of %r to verify; mine it under this name first", config.source, name)
     interpreter, obstacle = _interpreter(config.python), _obstacle(config)
     if obstacle is not None:
         log.warning("no executed rewards: %s. All trials keep the rewards read off the history.", obstacle)
@@ -109,7 +117,7 @@ def run(lake: Lake, config: VerifyConfig, *, workers: int = 1, progress: Progres
         transform=transform,
         config={**config_json(config), "interpreter": interpreter.fingerprint, "isolated": obstacle is None},
     )
-    return run_stage(lake, stage, inputs, workers=workers, progress=progress)
+    return run_stage(lake, stage, inputs, owns=prefix, workers=workers, progress=progress)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,7 +154,9 @@ class _Transform:
             return [Judgement(reason="sandbox_unavailable")]
         if attempts is None:
             return [Judgement(reason="no_pair")]
-        return [_tried(executor, earlier, later) for earlier, later in itertools.pairwise(attempts)]
+        relands = {link.target for link in trial.chain.links if link.kind == "reland"}
+        pairs = itertools.pairwise(attempts)
+        return [_tried(executor, earlier, later, later.attempt_id in relands) for earlier, later in pairs]
 
     def _applied(self, trial: Trial, judgements: Sequence[Judgement], ledger: Ledger) -> Trial:
         for judgement in judgements:
@@ -195,9 +205,9 @@ def feedback_text(judgement: Judgement, max_chars: int) -> str:
     return f"{text}\n{tally}"
 
 
-def _tried(executor: Executor, earlier: AttemptRef, later: AttemptRef) -> Judgement:
+def _tried(executor: Executor, earlier: AttemptRef, later: AttemptRef, undone: bool) -> Judgement:
     try:
-        return executor.judge(earlier, later)
+        return executor.judge(earlier, later, undone=undone)
     except StateError as error:
         return Judgement(reason=f"error.{error.reason}")
     except GitError as error:

@@ -10,11 +10,9 @@ from scaffolds.protocols import Engine
 
 ENGINES: dict[str, str] = {
     "scripted": "scaffolds.engines.scripted:open_engine",
+    "transformers": "scaffolds.engines.transformers:open_engine",
 }
-"""Import paths, by the name a config carries, of functions that make an engine and its tokenizer from arguments.
-
-An engine around a model in memory (`engines.transformers`) is made by whoever holds the model and needs no line here.
-"""
+"""Import paths, by the name a config carries, of functions that make an engine and its tokenizer from arguments."""
 
 
 def open_engine(name: str, arguments: Mapping[str, int | float | str] | None = None) -> tuple[Engine, Tokenizer]:

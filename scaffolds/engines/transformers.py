@@ -9,16 +9,20 @@ Shapes: B rows, Q new slots, S slots in the cache, V vocabulary. A slot that hol
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from transformers import PreTrainedModel
+from transformers import AutoModelForCausalLM, PreTrainedModel
 from transformers.cache_utils import DynamicCache
 
+from pipeline.bpe import BpeTokenizer
+from pipeline.tokens import Tokenizer
 from scaffolds.protocols import Completion, Request
 
 _MASK_KINDS = ("sdpa", "eager")
@@ -238,3 +242,24 @@ def _uniform(seeds: npt.NDArray[np.uint64], turn: int) -> npt.NDArray[np.float64
         z = (z ^ (z >> np.uint64(shift))) * np.uint64(factor)
     z = z ^ (z >> np.uint64(31))
     return (z >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
+
+def open_engine(*, folder: str, max_rows: int = 512) -> tuple[TransformersEngine, Tokenizer]:
+    """The engine of a model in a local folder, as training leaves it, and the tokenizer that lies with it.
+
+    The engine's name holds a digest of the weights, so that trials tell which model played them. Raises `ValueError`
+    for a folder that holds no model or no tokenizer with the structure tokens.
+    """
+    path = Path(folder)
+    weights = sorted(path.glob("*.safetensors"))
+    if not weights or not (path / "config.json").exists() or not (path / "tokenizer.json").exists():
+        raise ValueError(
+            f"{folder!r} does not hold config.json, *.safetensors and tokenizer.json; "
+            "give the folder of a trained model, such as build/lake/metarl/base/model"
+        )
+    digest = hashlib.sha256()
+    for file in weights:
+        digest.update(file.read_bytes())
+    model = AutoModelForCausalLM.from_pretrained(path, local_files_only=True, attn_implementation="sdpa")
+    tokenizer = BpeTokenizer.from_bytes((path / "tokenizer.json").read_bytes())
+    return TransformersEngine(model, name=f"transformers/{digest.hexdigest()[:12]}", max_rows=max_rows), tokenizer

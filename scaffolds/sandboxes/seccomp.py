@@ -1,7 +1,9 @@
 """A system-call filter for the sandbox: what hides memory from its watcher, traces others or widens the kernel's face.
 
-A refused call fails with EPERM. The list denies, as a list that allows would break with each new C library; the walls
-are the namespaces, and this only takes away what no test suite needs.
+A refused call fails with EPERM. A socket of a family other than UNIX and IP fails with EAFNOSUPPORT, as on a kernel
+without it: sockets between guest and host (AF_VSOCK) are in no namespace, the others lead to seldom-used kernel code.
+The list of calls denies, as a list that allows would break with each new C library; the walls are the namespaces, and
+this only takes away what no test suite needs.
 """
 
 from __future__ import annotations
@@ -72,10 +74,19 @@ _AARCH64: Mapping[str, int] = MappingProxyType(
         "finit_module": 273,
     }
 )
-_MACHINES = {"x86_64": (0xC000003E, _X86_64), "aarch64": (0xC00000B7, _AARCH64)}
+# socket and socketpair, whose first argument is a family
+_X86_64_SOCKETS = (41, 53)
+_AARCH64_SOCKETS = (198, 199)
+_MACHINES = {
+    "x86_64": (0xC000003E, _X86_64, _X86_64_SOCKETS),
+    "aarch64": (0xC00000B7, _AARCH64, _AARCH64_SOCKETS),
+}
+_FAMILIES = (1, 2, 10)  # AF_UNIX, AF_INET, AF_INET6: linux/socket.h
 
 _LOAD, _JUMP_EQUAL, _JUMP_AT_LEAST, _RETURN = 0x20, 0x15, 0x35, 0x06  # classic BPF opcodes, linux/bpf_common.h
 _ALLOW, _REFUSE, _KILL = 0x7FFF0000, 0x00050000 | 1, 0x80000000  # linux/seccomp.h; 1 is EPERM
+_NO_FAMILY = 0x00050000 | 97  # EAFNOSUPPORT
+_NUMBER, _ARCHITECTURE, _FIRST_ARGUMENT = 0, 4, 16  # offsets in struct seccomp_data; of an argument, its low half
 _X32_BIT = 0x40000000
 
 
@@ -84,19 +95,30 @@ def program(machine: str | None = None) -> bytes | None:
     machine = machine or platform.machine()
     if machine not in _MACHINES:
         return None
-    architecture, calls = _MACHINES[machine]
-    return _assemble(architecture, sorted(calls.values()))
+    architecture, calls, sockets = _MACHINES[machine]
+    return _assemble(architecture, sorted(calls.values()), sockets)
 
 
-def _assemble(architecture: int, refused: Sequence[int]) -> bytes:
-    code = [
-        (_LOAD, 0, 0, 4),  # seccomp_data.arch
-        (_JUMP_EQUAL, 1, 0, architecture),
-        (_RETURN, 0, 0, _KILL),
-        (_LOAD, 0, 0, 0),  # seccomp_data.nr
-        (_JUMP_AT_LEAST, len(refused) + 1, 0, _X32_BIT),
+def _assemble(architecture: int, refused: Sequence[int], sockets: Sequence[int]) -> bytes:
+    # (opcode, where to go if it holds, operand); a place to go to is named by its return value
+    code: list[tuple[int, int | None, int]] = [
+        (_LOAD, None, _ARCHITECTURE),
+        (_JUMP_EQUAL, _NUMBER, architecture),
+        (_RETURN, None, _KILL),
+        (_LOAD, None, _NUMBER),
+        (_JUMP_AT_LEAST, _REFUSE, _X32_BIT),
+        *((_JUMP_EQUAL, _REFUSE, number) for number in refused),
+        *((_JUMP_EQUAL, _FIRST_ARGUMENT, number) for number in sockets),
+        (_RETURN, None, _ALLOW),
+        (_LOAD, None, _FIRST_ARGUMENT),
+        *((_JUMP_EQUAL, _ALLOW, family) for family in _FAMILIES),
+        (_RETURN, None, _NO_FAMILY),
+        (_RETURN, None, _REFUSE),
+        (_RETURN, None, _ALLOW),
     ]
-    for index, number in enumerate(refused):
-        code.append((_JUMP_EQUAL, len(refused) - index, 0, number))
-    code += [(_RETURN, 0, 0, _ALLOW), (_RETURN, 0, 0, _REFUSE)]
-    return b"".join(struct.pack("=HBBI", *instruction) for instruction in code)
+    # jumps go forward: of two places with one operand, the last is meant
+    places = {operand: place for place, (opcode, _, operand) in enumerate(code) if opcode in (_LOAD, _RETURN)}
+    return b"".join(
+        struct.pack("=HBBI", opcode, 0 if goal is None else places[goal] - place - 1, 0, operand)
+        for place, (opcode, goal, operand) in enumerate(code)
+    )

@@ -15,6 +15,9 @@ LINKERS: Mapping[str, str] = MappingProxyType(
         "reland": "sources.links.reland:links",
         "reference": "sources.links.reference:links",
         "backport": "sources.links.backport:links",
+        "szz": "sources.links.szz:links",
+        "superseded": "sources.links.superseded:links",
+        "reopened": "sources.links.reopened:links",
     }
 )
 """Rule name → import path of a `Linker`."""

@@ -7,8 +7,8 @@ from typing import Protocol
 from pipeline.records import Link
 from sources.attempts import Attempts
 
-CORRECTIVE = ("revert", "reland", "fix_of", "regression_fix")
-"""Kinds of link that make a chain: the target answers a fault of the source."""
+CORRECTIVE = ("revert", "reland", "fix_of", "regression_fix", "superseded")
+"""Kinds of link that make a chain: the target answers a fault of the source, or did its job instead."""
 
 MOST_DAYS = 730
 """Beyond this a mention is history, not a correction (audited on 572,782 commits of 19 repositories)."""

@@ -12,9 +12,15 @@ from sources.links.revert import is_again, reverts_of
 from sources.links.words import REFERENCE, messages, precedes, referred, sentences, shared_files, specific_words
 
 RULE = "reland"
-SAYS = rf"{REVERT_SAYS}|re-?appl|re-?land"
+_TAKES = (
+    r"\b(?:take|try|attempt)\W{0,2}(?:[2-9]|two|three|ii)\b|\b(?:2nd|3rd|second|third|another) (?:try|attempt|take)\b"
+    r"|\bre-?submi"
+)
+SAYS = rf"{REVERT_SAYS}|re-?appl|re-?land|{_TAKES}"
 """What an attempt must say for this rule to look at it."""
 
+_TAKE = re.compile(_TAKES, re.IGNORECASE)
+_WITHOUT_TAKE = re.compile(rf"[\s(\[,.:–-]*(?:{_TAKES})[^)\]]*[)\]]?", re.IGNORECASE)
 _INNER = re.compile(
     r"""(?:Revert:? ["“'`]+Revert:?|Re-?appl(?:y|ies|ied)|Re-?lands?|Un-?revert)[:\s]*["“'`]+(?P<title>.+?)["”'`]+"""
     r"""(?:\s*\((?:#|GH-)\d+\))?\s*$""",
@@ -22,10 +28,11 @@ _INNER = re.compile(
 )
 _NUMBER = re.compile(r"\((?:#|GH-)(\d+)\)\W*$|^Merge pull request #(\d+)\b|(?:#|GH-)(\d+)\b")
 _COMMIT = re.compile(r"\breverts? (?:commit )?(?P<commit>[0-9a-f]{7,40})\b", re.IGNORECASE)
+_ANEW = re.compile(r"\bre-?(?:appl(?:y|ies|ied|ying)|land(?:s|ed|ing)?)\b", re.IGNORECASE)
 _REVERTED = re.compile(r"\brevert(ed|s|ing)?\b", re.IGNORECASE)
 _FORWARD = re.compile(
-    r"\b(re-?appl|re-?land|re-?introduc|bring\w* back|add\w* back|restor\w*|again|another attempt|original(ly)?)\b"
-    r"|\bre-?appl|\bre-?land",
+    r"\b(re-?introduc|bring\w* back|add\w* back|restor\w*|again|another attempt|original(ly)?|cherry-?pick\w*)\b"
+    r"|\bre-?appl|\bre-?land|\bre-?submi",
     re.IGNORECASE,
 )
 _SAME_TITLE_DAYS = 365
@@ -76,15 +83,31 @@ def _links(target: Attempt, attempts: Attempts, undone: dict[str, str]) -> Itera
             source = attempts.get(undone[origin.attempt_id]) if origin.attempt_id in undone else origin
             if precedes(source, target):
                 yield _link(source, target, evidence, 0.95)
+    if _TAKE.search(target.subject):
+        was_undone = set(undone.values())
+        for named, evidence in _taken_again(target, attempts):
+            if named.attempt_id in was_undone and precedes(named, target):
+                yield _link(named, target, evidence, 0.93)
     for sentence in (s for subject, body in messages(target) for s in sentences(f"{subject}\n\n{body}")):
         if not (_REVERTED.search(sentence) and _FORWARD.search(sentence)):
             continue
         for found in REFERENCE.finditer(sentence):
-            named = referred(attempts, found)
-            if named is not None and named.attempt_id in undone:
-                source = attempts.get(undone[named.attempt_id])
+            reverting = referred(attempts, found)
+            if reverting is not None and reverting.attempt_id in undone:
+                source = attempts.get(undone[reverting.attempt_id])
                 if precedes(source, target) and shared_files(source, target):
                     yield _link(source, target, sentence, 0.9)
+
+
+def _taken_again(target: Attempt, attempts: Attempts) -> Iterator[tuple[Attempt, str]]:
+    """What a second take may be of: what it names, and what has its title but for the words of the take."""
+    for sentence in (s for subject, body in messages(target) for s in sentences(f"{subject}\n\n{body}")):
+        for found in REFERENCE.finditer(sentence):
+            if (named := referred(attempts, found)) is not None:
+                yield named, sentence
+    title = _WITHOUT_TAKE.sub("", re.sub(r"\s*\((?:#|GH-)\d+\)\s*$", "", target.subject))
+    if specific_words(title) >= 3:
+        yield from ((named, target.subject) for named in attempts.by_title(title))
 
 
 def _same_title(source: Attempt, revert: Attempt, attempts: Attempts) -> Link | None:
@@ -106,6 +129,12 @@ def _named(target: Attempt, attempts: Attempts) -> Iterator[tuple[Attempt, str]]
             named = attempts.by_commit(found["commit"])
             if named is not None and named.attempt_id != target.attempt_id:
                 yield named, found[0]
+        for sentence in sentences(f"{subject}\n\n{body}"):
+            for again in _ANEW.finditer(sentence):
+                reference = REFERENCE.search(sentence, again.end(), again.end() + 60)
+                named = referred(attempts, reference) if reference else None
+                if named is not None and named.attempt_id != target.attempt_id:
+                    yield named, sentence
         inner = _INNER.search(subject)
         title = inner["title"] if inner else subject
         if number := _NUMBER.search(re.sub(r"\s*\((?:#|GH-)\d+\)\s*$", "", title) if not inner else title):

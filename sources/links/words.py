@@ -10,12 +10,16 @@ from sources.attempts import Attempt, Attempts
 from sources.links.protocol import MOST_DAYS
 
 REFERENCE = re.compile(
-    r"(?<![\w/#&-])(?:PR\s*#?|pull request\s*#?|gh-|#)(?P<number>\d{1,7})\b(?![\w.]*/)"
+    r"https?://[\w.-]+/[\w.-]+/(?P<repo>[\w.-]+)/(?:pull|pulls|merge_requests)/(?P<page>\d{1,7})\b(?!/commits/[0-9a-f]{7})"
+    r"(?P<remark>(?:/files)?#(?:discussion_)?(?:r|issuecomment-)\d+)?\S*?(?=[\s),.;:\]>]*(?:\s|\Z))"
+    r"|(?<![\w/#&-])(?:PR\s*#?|pull request\s*#?|gh-|#)(?P<number>\d{1,7})\b(?![\w.]*/)"
     r"|\b(?P<commit>(?=[0-9a-f]*\d)(?=[0-9a-f]*[a-f])[0-9a-f]{7,40})\b",
     re.IGNORECASE,
 )
-"""`#12`, `GH-12`, `PR 12` or a commit id; `owner/name#12` is another repository's and no match."""
+"""`#12`, `GH-12`, `PR 12`, the address of a pull request (and a `remark` on it), or a commit id; `owner/name#12` is
+another repository's and no match."""
 
+_ITEM = re.compile(r"(?:[\s,&:(*+`-]|\band\b|\bPRs?\b|\bcommits?\b|\bpull requests?\b)*", re.IGNORECASE)
 _FENCE = re.compile(r"^(```|~~~).*?(^\1\s*$|\Z)", re.MULTILINE | re.DOTALL)
 _PASTED = re.compile(
     r"^(\s{4,}|\t|>|\$ |>>> |Traceback |\s+File \"|commit [0-9a-f]{7,40}\s*$|Author:|AuthorDate:|CommitDate:|Date:"
@@ -55,10 +59,25 @@ def messages(attempt: Attempt) -> list[tuple[str, str]]:
 
 
 def referred(attempts: Attempts, found: re.Match[str]) -> Attempt | None:
-    """The attempt a `REFERENCE` names, if it is one."""
+    """The attempt a `REFERENCE` names, if it is one of this repository."""
+    if found["page"]:
+        own = (attempts.name or "").removesuffix(".git").rpartition("/")[2]
+        return attempts.by_number(int(found["page"])) if found["repo"].lower() == own.lower() else None
     if found["number"]:
         return attempts.by_number(int(found["number"]))
     return attempts.by_commit(found["commit"])
+
+
+def listed(attempts: Attempts, text: str, start: int) -> Iterator[tuple[Attempt, str]]:
+    """What a list names that begins at `start`: references with nothing but commas, bullets and `and` between them."""
+    while found := _ITEM.match(text, start):
+        reference = REFERENCE.match(text, found.end())
+        if reference is None:
+            return
+        named = referred(attempts, reference)
+        if named is not None:
+            yield named, reference[0]
+        start = reference.end()
 
 
 def precedes(source: Attempt, target: Attempt, most_days: int = MOST_DAYS) -> bool:

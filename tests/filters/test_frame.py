@@ -17,7 +17,8 @@ from pipeline.config import ConfigError
 from pipeline.lake import Lake
 from pipeline.ledger import Ledger
 from pipeline.records import SCHEMA, Trial, content_hash, from_batch, seal, to_batch
-from pipeline.stage import ShardInput, Stage, run_stage
+from pipeline.splits import split_of
+from pipeline.stage import ShardInput, Stage, StageError, run_stage
 from tests.filters.trials import mined_trial, step, synthetic_trial, with_edit, with_steps
 
 
@@ -108,7 +109,7 @@ def test_every_row_is_kept_or_dropped_with_a_reason(lake: Lake) -> None:
 
 def test_what_is_kept_is_not_touched(lake: Lake) -> None:
     run(lake, config())
-    assert mined_trial(0) in rows(lake)
+    assert mined_trial(0) in [replace(row, split=None) for row in rows(lake)]
     assert all(row.notes == () for row in rows(lake))
 
 
@@ -165,6 +166,56 @@ def test_bad_names_options_and_sources_are_refused(lake: Lake) -> None:
         run(lake, FilterConfig(sources=("mined",)))
 
 
+def test_a_stage_that_stopped_half_way_is_refused(tmp_path: Path) -> None:
+    lake = Lake(tmp_path)
+    with pytest.raises(StageError):
+        write(lake, "verified", [mined_trial(0)], [replace(mined_trial(1), trial_id="")])
+    assert len(lake.shards("verified")) == 1
+    with pytest.raises(ValueError, match=r"'verified' in lake .* has not finished .*; run it again to finish it"):
+        run(lake, FilterConfig(sources=("verified",)))
+    write(lake, "verified", [mined_trial(0)], [mined_trial(1)])
+    assert run(lake, FilterConfig(sources=("verified",))).rows_in == 2
+
+
+class TestSplits:
+    def test_every_trial_gets_the_split_of_its_group_and_keeps_one_that_it_has(self, tmp_path: Path) -> None:
+        lake = Lake(tmp_path)
+        write(lake, "verified", [mined_trial(n) for n in range(60)], [mined_trial(n, tokens=1) for n in range(60)])
+        write(lake, "synth", [replace(synthetic_trial(n), split="validation") for n in range(60)])
+        settings = config("replay", test_fraction=0.3)
+        ledger = run(lake, settings)
+        splits: dict[str, set[str | None]] = {}
+        for row in rows(lake):
+            assert row.notes == ()
+            splits.setdefault(row.group_id, set()).add(row.split)
+        assert len(splits) == 120
+        assert {name: splits[name] for name in splits if name.startswith("door")} == {
+            f"door-{n}": {"validation"} for n in range(60)
+        }
+        for n in range(60):
+            assert splits[f"family-{n}"] == {split_of(f"family-{n}", 0, 0.3)}
+        assert 8 < sum(each == {"test"} for each in splits.values()) < 30
+        assert ledger.counts == {}
+
+    def test_fraction_and_seed_decide_the_groups(self, tmp_path: Path) -> None:
+        lake = Lake(tmp_path)
+        write(lake, "verified", [mined_trial(n) for n in range(40)])
+        found = []
+        for fraction, seed in ((0.5, 0), (0.5, 1), (0.0, 0), (1.0, 0)):
+            settings = {"test_fraction": fraction, "split_seed": seed}
+            run(lake, FilterConfig(sources=("verified",), filters=("replay",), **settings))  # type: ignore[arg-type]
+            found.append({row.group_id for row in rows(lake) if row.split == "test"})
+        assert found[0] != found[1]
+        assert [len(each) for each in found[2:]] == [0, 40]
+        with pytest.raises(ValueError, match=r"test_fraction 1\.5 is outside"):
+            FilterConfig(test_fraction=1.5)
+
+
+def test_a_filter_that_compares_shards_goes_first(lake: Lake) -> None:
+    with pytest.raises(ValueError, match="'exact_duplicates' judges the stages as they are; name it before 'bots'"):
+        run(lake, config("bots", "exact_duplicates"))
+
+
 def test_a_decision_says_why_or_nothing() -> None:
     for wrong in ({"action": "drop"}, {"action": "keep", "reason": "x"}, {"action": "change", "reason": "x"}):
         with pytest.raises(ValueError, match="decision"):
@@ -207,19 +258,48 @@ class TestExactDuplicates:
         kept = {shard.key: shard.rows for shard in lake.shards("filtered")}
         assert kept == {"verified.000": 0, "verified.001": 0, "synth.000": 3}
 
-    def test_a_fork_repeats_its_origin_but_other_text_or_reward_does_not(self, tmp_path: Path) -> None:
+    def test_a_fork_repeats_its_origin_but_other_text_does_not(self, tmp_path: Path) -> None:
         trial = mined_trial()
         fork = seal(replace(trial, group_id="x", task=replace(trial.task, repo="other/shop", base_commit="1" * 40)))
         windows = with_edit(trial, 0, trial.episodes[0].steps[1].text.replace("\n", "  \r\n"))
-        last = trial.episodes[1]
-        unknown = replace(last, reward=None, reward_source=None)
-        open_yet = seal(replace(trial, episodes=(trial.episodes[0], unknown)))
-        reworded = with_steps(trial, 1, step("feedback", "issue", "Other words.", 5), *last.steps[1:])
+        reworded = with_steps(trial, 1, step("feedback", "issue", "Other words.", 5), *trial.episodes[1].steps[1:])
         lake = Lake(tmp_path)
-        write(lake, "verified", [trial, fork, windows, open_yet, reworded])
+        write(lake, "verified", [trial, fork, windows, reworded])
         write(lake, "synth", [])
         assert run(lake, config("exact_duplicates")).dropped == {"exact_duplicates.same_content": 2}
-        assert [row.trial_id for row in rows(lake)] == [trial.trial_id, open_yet.trial_id, reworded.trial_id]
+        assert [row.trial_id for row in rows(lake)] == [trial.trial_id, reworded.trial_id]
+
+    def test_of_copies_with_other_rewards_the_one_that_knows_best_stays(self, tmp_path: Path) -> None:
+        def rewarded(group: str, *rewards: tuple[float | None, str | None]) -> Trial:
+            trial = mined_trial()
+            episodes = tuple(
+                replace(each, reward=reward, reward_source=source)
+                for each, (reward, source) in zip(trial.episodes, rewards, strict=True)
+            )
+            return seal(replace(trial, group_id=group, episodes=episodes))
+
+        unknown = rewarded("a", (0.0, "history"), (None, None))
+        reverted = rewarded("b", (0.0, "history"), (0.0, "history"))
+        landed = rewarded("c", (0.0, "history"), (1.0, "history"))
+        executed = rewarded("d", (None, None), (1.0, "tests"))
+        again = rewarded("e", (None, None), (0.0, "tests"))
+        unexecuted = rewarded("f", (None, "tests"), (None, "tests"))
+
+        def kept(number: int, *shards: Sequence[Trial]) -> list[str]:
+            lake = Lake(tmp_path / str(number))
+            write(lake, "verified", *shards)
+            assert run(lake, FilterConfig(sources=("verified",), filters=("exact_duplicates",))).rows_out == 1
+            assert {row.notes[-1].detail for row in rows(lake, "dropped")} == {
+                f"same content as trial {rows(lake)[0].trial_id}"
+            }
+            return [row.group_id for row in rows(lake)]
+
+        assert kept(0, [unknown, reverted], [landed]) == ["b"]
+        assert kept(1, [unknown], [landed, reverted]) == ["c"]
+        assert kept(2, [unknown, landed, executed, reverted, again]) == ["d"]
+        assert kept(3, [unknown, landed], [reverted], [again, unknown], [executed]) == ["e"]
+        assert kept(4, [executed, executed], [executed]) == ["d"]
+        assert kept(5, [unexecuted, unknown]) == ["a"]
 
     def test_synthetic_trials_are_samples_and_stay_unless_asked(self, tmp_path: Path) -> None:
         lake = Lake(tmp_path)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -19,10 +21,14 @@ NUMBERS = pa.schema([pa.field("n", pa.int64())])
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evens:
-    """Keeps the even numbers of range(*payload); pauses between batches; fails while a file called `broken` exists."""
+    """Keeps the even numbers of range(*payload), pausing between batches.
+
+    Shard b fails while a file called `broken` exists; the process that makes shard `deadly` is killed.
+    """
 
     pause_seconds: float = 0.0
     broken: str | None = None
+    deadly: str | None = None
     trace: str | None = None
 
     def __call__(self, lake: Lake, shard: ShardInput, ledger: Ledger) -> Iterator[tuple[str, pa.RecordBatch]]:
@@ -31,6 +37,8 @@ class Evens:
                 stream.write(shard.key + "\n")
         if self.broken is not None and shard.key == "b" and Path(self.broken).exists():
             raise OSError("disk on fire")
+        if self.deadly == shard.key:
+            os.kill(os.getpid(), signal.SIGKILL)
         low, high = shard.payload
         for start in range(low, high, 10):
             time.sleep(self.pause_seconds)

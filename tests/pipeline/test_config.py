@@ -5,7 +5,7 @@ from typing import Literal
 
 import pytest
 
-from pipeline.config import ConfigError, build, load
+from pipeline.config import ConfigError, build, load, merge
 from pipeline.docs import field_docs
 
 
@@ -69,6 +69,14 @@ def test_a_missing_or_broken_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "bad.toml").write_text("[mine\n")
     with pytest.raises(ConfigError, match="is not TOML"):
         load(tmp_path / "bad.toml", {"mine"})
+
+
+def test_a_nested_table_is_merged_and_every_other_value_replaced() -> None:
+    table = {"data": {"stage": "trials", "render": {"format": "chat", "weight": 1}}, "names": ["a"], "k": {"x": 1}}
+    over = {"data": {"render": {"weight": 2}}, "names": ["b"], "k": 3}
+    merged = merge(table, over)
+    assert merged == {"data": {"stage": "trials", "render": {"format": "chat", "weight": 2}}, "names": ["b"], "k": 3}
+    assert table["data"] == {"stage": "trials", "render": {"format": "chat", "weight": 1}}
 
 
 def test_docstrings_under_fields_are_found() -> None:

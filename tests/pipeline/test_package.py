@@ -18,7 +18,8 @@ from pipeline import package as package_module
 from pipeline.lake import Lake
 from pipeline.package import Manifest, PackageConfig, PackageError, package, read_manifest
 from pipeline.records import SCHEMA, Episode, Provenance, Step, Task, Trial, from_batch, from_row, seal, to_batch
-from pipeline.stage import ShardInput, Stage, run_stage
+from pipeline.splits import split_of
+from pipeline.stage import ShardInput, Stage, StageError, run_stage
 
 
 def trial(number: int, group: int, split: str | None = None, text: str = "left") -> Trial:
@@ -55,11 +56,17 @@ def emit(lake: Lake, shard: ShardInput, ledger: object):  # type: ignore[no-unty
         yield "part", to_batch(rows[start : start + 50])
 
 
-def make_lake(root: Path, shards: Sequence[Sequence[Trial]]) -> Lake:
+def make_lake(root: Path, shards: Sequence[Sequence[Trial]], test_fraction: float | None = 0.2) -> Lake:
+    """A lake with a stage `filtered`, where rows without a split have that of their group unless told otherwise."""
     lake = Lake(root)
+    if test_fraction is not None:
+        shards = [
+            [replace(row, split=row.split or split_of(row.group_id, 0, test_fraction)) for row in rows]
+            for rows in shards
+        ]
     stage = Stage(name="filtered", unit="trials", tables={"part": SCHEMA}, transform=emit)
     inputs = [
-        ShardInput(key=f"{n:03d}", fingerprint=",".join(row.trial_id for row in rows), payload=rows)
+        ShardInput(key=f"{n:03d}", fingerprint=",".join(f"{row.trial_id} {row.split}" for row in rows), payload=rows)
         for n, rows in enumerate(shards)
     ]
     run_stage(lake, stage, inputs)
@@ -77,7 +84,7 @@ def lake(tmp_path_factory: pytest.TempPathFactory, trials: list[Trial]) -> Lake:
 
 
 def release(lake: Lake, target: Path, **options: object) -> Manifest:
-    return package(lake, PackageConfig(target=str(target), test_fraction=0.2, **options))  # type: ignore[arg-type]
+    return package(lake, PackageConfig(target=str(target), **options))  # type: ignore[arg-type]
 
 
 def rows_of(folder: Path, manifest: Manifest, split: str) -> list[Trial]:
@@ -194,18 +201,17 @@ def test_datasets_loads_the_folder_with_its_splits(
         assert [from_row(row) for row in loaded[split]] == rows_of(tmp_path / "release", manifest, split)
 
 
-def test_a_release_without_test_groups_has_one_split(lake: Lake, tmp_path: Path) -> None:
-    package(lake, PackageConfig(target=str(tmp_path / "release"), test_fraction=0.0))
+def test_a_release_without_test_groups_has_one_split(trials: list[Trial], tmp_path: Path) -> None:
+    release(make_lake(tmp_path / "lake", [trials[:30]], test_fraction=0.0), tmp_path / "release")
     loaded = load_dataset(str(tmp_path / "release"), cache_dir=str(tmp_path / "cache"))
     assert list(loaded) == ["train"]
 
 
-def test_a_split_that_a_trial_has_is_kept_for_its_whole_group(tmp_path: Path) -> None:
-    rows = [trial(n, n // 2, split=("test" if n % 2 else None)) for n in range(20)]
-    manifest = package(
-        make_lake(tmp_path / "lake", [rows]), PackageConfig(target=str(tmp_path / "release"), test_fraction=0.0)
-    )
-    assert {file.split: file.rows for file in manifest.files} == {"test": 20}
+def test_a_trial_without_a_split_is_refused(tmp_path: Path) -> None:
+    rows = [trial(n, n, split=("test" if n % 2 else None)) for n in range(20)]
+    with pytest.raises(PackageError, match=r"'group-\d+' has no split; release .*'filtered'.* run the filters again"):
+        release(make_lake(tmp_path / "lake", [rows], test_fraction=None), tmp_path / "release")
+    assert [path.name for path in tmp_path.iterdir()] == ["lake"]
 
 
 def test_a_group_with_two_splits_is_refused(tmp_path: Path) -> None:
@@ -216,17 +222,14 @@ def test_a_group_with_two_splits_is_refused(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["lake"]
 
 
-def test_what_is_no_release_is_never_overwritten(lake: Lake, tmp_path: Path) -> None:
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "thesis.txt").write_text("dear")
-    with pytest.raises(PackageError, match="is no release"):
-        release(lake, tmp_path / "mine")
-    assert (tmp_path / "mine" / "thesis.txt").read_text() == "dear"
-
-
 def test_an_unfinished_or_empty_stage_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(PackageError, match="'filtered' has not finished"):
+    with pytest.raises(PackageError, match=r"'filtered' is not in lake .* run it first"):
         release(Lake(tmp_path / "none"), tmp_path / "release")
+    half = tmp_path / "half"
+    with pytest.raises(StageError):
+        make_lake(half, [[trial(0, 0)], [replace(trial(1, 1), trial_id="")]])
+    with pytest.raises(PackageError, match=r"'filtered' .* has not finished .* run it again to finish it"):
+        release(Lake(half), tmp_path / "release")
     with pytest.raises(PackageError, match="holds no trials"):
         release(make_lake(tmp_path / "lake", [[]]), tmp_path / "release")
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -249,6 +250,38 @@ def test_the_id_does_not_hang_on_the_process(trials: list[Trial]) -> None:
     assert done.stdout.strip() == full_trial("x").trial_id
 
 
+@pytest.mark.parametrize("given", [1, True, np.float64(1), np.float32(1), np.int64(1)], ids=repr)
+def test_a_share_of_any_number_type_has_the_hash_that_comes_back_from_parquet(given: float) -> None:
+    trial = full_trial("x")
+    first = replace(trial.episodes[0], reward=given, verdict=given)
+    link = replace(trial.chain.links[0], confidence=given)
+    trial = seal(
+        replace(
+            trial, episodes=(first, trial.episodes[1]), chain=replace(trial.chain, links=(link,)), tokens=np.int64(3)
+        )
+    )
+    (back,) = from_batch(to_batch([trial]))
+    assert back == trial
+    assert content_hash(back) == trial.trial_id
+    assert type(trial.episodes[0].reward) is type(trial.chain.links[0].confidence) is float
+
+
+def test_equal_trials_have_equal_hashes_whatever_their_values_were_given_as() -> None:
+    trial = full_trial("x")
+    far = NOW.astimezone(timezone(timedelta(hours=-9)))
+    first = trial.episodes[0]
+    steps = (replace(first.steps[0], at=far, available_at=far), first.steps[1])
+    attempts = (replace(trial.chain.attempts[0], number=np.int64(2**40), at=far), trial.chain.attempts[1])
+    same = replace(
+        trial,
+        task=replace(trial.task, seed=np.int64(-(2**62))),
+        episodes=(replace(first, index=False, reward=-0.0, steps=steps), trial.episodes[1]),
+        chain=replace(trial.chain, attempts=attempts),
+    )
+    assert same == trial
+    assert content_hash(same) == trial.trial_id
+
+
 def bad_records() -> Iterator[tuple[str, object]]:
     step = Step(kind="action", channel="edit", text="x")
     yield "channel 'review'", lambda: Step(kind="action", channel="review", text="x")
@@ -257,6 +290,29 @@ def bad_records() -> Iterator[tuple[str, object]]:
     yield "verdict -0.1", lambda: Episode(index=0, steps=(step,), verdict=-0.1)
     yield "without reward_source", lambda: Episode(index=0, steps=(), reward=1.0)
     yield "reward_source 'guess'", lambda: Episode(index=0, steps=(), reward=1.0, reward_source="guess")
+    naive = datetime(2024, 1, 1)
+    remedy = "has no time zone; give one"
+    yield f"Step.at .* {remedy}", lambda: replace(step, at=naive)
+    yield f"Step.available_at .* {remedy}", lambda: replace(step, available_at=naive)
+    yield f"AttemptRef.at .* {remedy}", lambda: AttemptRef(attempt_id="a", kind="commit", at=naive)
+    yield f"Provenance.retrieved_at .* {remedy}", lambda: Provenance(source="s", retrieved_at=naive)
+    edge = datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=1)))
+    yield "Step.at .* outside the years 1 to 9999", lambda: replace(step, at=edge)
+    link = full_trial("x").chain.links[0]
+    yield "Link.confidence nan is outside", lambda: replace(link, confidence=float("nan"))
+    yield "Link.confidence inf is outside", lambda: replace(link, confidence=float("inf"))
+    yield "Link.confidence 1.01 is outside", lambda: replace(link, confidence=1.01)
+    yield "Link.confidence '1' is a str", lambda: replace(link, confidence="1")
+    yield (
+        "Episode.reward nan is outside",
+        lambda: Episode(index=0, steps=(), reward=float("nan"), reward_source="tests"),
+    )
+    yield "Task.seed 9223372036854775808 does not fit", lambda: Task(prompt="", environment="e", seed=2**63)
+    yield "Task.seed 0.5 is a float; give a whole number", lambda: Task(prompt="", environment="e", seed=0.5)  # type: ignore[arg-type]
+    yield (
+        "AttemptRef.number -9223372036854775809 does not fit",
+        lambda: AttemptRef(attempt_id="a", kind="commit", number=-(2**63) - 1),
+    )
     yield r"episode indices \[1\]", lambda: replace(sparse_trial(), episodes=(Episode(index=1, steps=()),))
     yield "group_id is empty", lambda: replace(sparse_trial(), group_id="")
     yield "has no trial_id", lambda: to_batch([replace(sparse_trial(), trial_id="")])

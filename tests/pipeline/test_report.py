@@ -230,7 +230,7 @@ def test_an_empty_lake_makes_a_page_that_says_so(tmp_path: Path) -> None:
 
 def test_an_unfinished_stage_is_shown_as_such(tmp_path: Path) -> None:
     lake = lake_of(tmp_path / "lake", mined())
-    lake.delete("filtered/_done.json")
+    lake.delete("filtered/_runs/all/run.json")
     shown = Reader(page_of(lake, tmp_path)).text
     assert "Stage filtered is unfinished" in shown
     assert "the figures are of the 1 shard committed so far" in shown

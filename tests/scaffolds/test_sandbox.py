@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import platform
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -15,6 +17,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.sandbox import planted
+from benchmarks.sandbox_attacks import attacks
 from scaffolds.protocols import Execution, InfrastructureError, Limits, Sandbox
 from scaffolds.sandboxes import SANDBOXES, open_sandbox, seccomp
 from scaffolds.sandboxes.bubblewrap import Bubblewrap, probe
@@ -168,6 +172,72 @@ except PermissionError:
     print('refused')
 """
     assert python(sandbox, code).output.split() == ["-1", "1", "-1", "1", "refused"]
+
+
+def test_sockets_are_of_the_unix_and_internet_families_alone(sandbox: Sandbox) -> None:
+    code = """
+import errno, socket
+for family in range(64):
+    for make in (socket.socket, socket.socketpair):
+        for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM, socket.SOCK_RAW, socket.SOCK_SEQPACKET):
+            try:
+                make(family, kind)
+                print(family)
+            except OSError as error:
+                if family in (1, 2, 10):
+                    continue
+                if error.errno != errno.EAFNOSUPPORT:
+                    print(family, error)
+"""
+    assert set(python(sandbox, code).output.split("\n")) - {""} == {"1", "2", "10"}
+
+
+def test_known_ways_to_other_socket_families_are_shut() -> None:
+    with planted() as host, open_sandbox(limits=SMALL) as sandbox:
+        (attack,) = [attack for attack in attacks(host) if attack.name == "open a socket of another family"]
+        run = python(sandbox, attack.code)
+        assert run.exit_code == 0, run.output
+        assert not attack.escaped(run, sandbox, host)
+
+
+def test_what_test_suites_need_of_sockets_works(sandbox: Sandbox) -> None:
+    sandbox.write(
+        "test_net.py",
+        b"""
+import asyncio, multiprocessing, socket, subprocess, threading
+
+def test_loopback():
+    for family, place in ((socket.AF_INET, "127.0.0.1"),):
+        with socket.create_server((place, 0), family=family) as server:
+            with socket.create_connection(server.getsockname()) as client:
+                client.sendall(b"x")
+                assert server.accept()[0].recv(1) == b"x"
+
+def test_unix():
+    left, right = socket.socketpair()
+    left.sendall(b"x")
+    assert right.recv(1) == b"x"
+
+def test_names():
+    assert socket.getaddrinfo("localhost", 80)
+
+def test_asyncio():
+    async def go():
+        server = await asyncio.start_server(lambda r, w: w.close(), "127.0.0.1", 0)
+        reader, _ = await asyncio.open_connection(*server.sockets[0].getsockname())
+        assert await reader.read() == b""
+    asyncio.run(go())
+
+def test_pipes_between_processes():
+    left, right = multiprocessing.Pipe()
+    left.send(1)
+    assert right.recv() == 1
+""",
+    )
+    run = sandbox.exec([PYTHON, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_net.py"])
+    assert (run.exit_code, "5 passed" in run.output) == (0, True), run.output
+    script = "git init -q r && cd r && git -c user.name=a -c user.email=a@b commit -q --allow-empty -m x && git log -1"
+    assert sandbox.exec(["bash", "-c", f"{script} --format=%s"]).output == "x\n"
 
 
 def test_only_its_own_processes_are_seen_and_signalled(sandbox: Sandbox) -> None:
@@ -451,6 +521,44 @@ def test_an_unknown_name_lists_the_known_ones() -> None:
 def test_the_filter_is_known_for_common_machines_only() -> None:
     assert seccomp.program("x86_64") != seccomp.program("aarch64") is not None
     assert seccomp.program("riscv64") is None
+
+
+def _verdict(program: bytes, architecture: int, number: int, argument: int) -> int:
+    """What the kernel makes of a call: the filter's own four instructions, interpreted."""
+    data = struct.pack("=IIQQ", number, architecture, 0, argument)
+    code, place, held = list(struct.iter_unpack("=HBBI", program)), 0, 0
+    while True:
+        opcode, if_true, if_false, operand = code[place]
+        place += 1
+        if opcode == 0x06:
+            return int(operand)
+        if opcode == 0x20:
+            (held,) = struct.unpack_from("=I", data, operand)
+        else:
+            holds = held == operand if opcode == 0x15 else held >= operand
+            place += if_true if holds else if_false
+
+
+@pytest.mark.parametrize(
+    ("machine", "architecture", "socket_calls", "ptrace", "read"),
+    [("x86_64", 0xC000003E, (41, 53), 101, 0), ("aarch64", 0xC00000B7, (198, 199), 117, 63)],
+)
+def test_the_filter_of_each_machine_decides_by_call_and_family(
+    machine: str, architecture: int, socket_calls: tuple[int, int], ptrace: int, read: int
+) -> None:
+    program = seccomp.program(machine)
+    assert program is not None
+    allow, refuse, no_family, kill = 0x7FFF0000, 0x50001, 0x50000 + errno.EAFNOSUPPORT, 0x80000000
+    for call in socket_calls:
+        found = {family: _verdict(program, architecture, call, family) for family in range(64)}
+        assert {family for family, verdict in found.items() if verdict == allow} == {1, 2, 10}
+        assert set(found.values()) == {allow, no_family}
+        # the kernel reads the family as an int: what stands in the upper half is of no account
+        assert _verdict(program, architecture, call, (1 << 32) + 16) == no_family
+    assert _verdict(program, architecture, read, 16) == allow
+    assert _verdict(program, architecture, ptrace, 1) == refuse
+    assert _verdict(program, architecture, 0x40000000 + read, 1) == refuse
+    assert _verdict(program, 0x40000003, read, 1) == kill
 
 
 def test_unsafe_local_runs_with_limits_and_a_clear_environment(monkeypatch: pytest.MonkeyPatch) -> None:

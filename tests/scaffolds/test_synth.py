@@ -144,3 +144,39 @@ def test_the_shards_are_plain_parquet_of_the_trial_schema(tmp_path: Path) -> Non
     (shard,) = lake.shards("synth")
     table = pq.read_table(tmp_path / shard.path)
     assert table.num_rows == 20 and table["split"].unique().to_pylist() == ["train"]
+
+
+def _model_folder(lake: Lake, seed: int) -> str:
+    from pipeline.bpe import BpeTokenizer
+    from training.model import ModelConfig, build_model, save_model
+
+    tokenizer = BpeTokenizer.train(["doors 1-6", "open", "shut"])
+    model = build_model(ModelConfig(hidden_size=16, layers=1, heads=2, intermediate_size=32), tokenizer, seed)
+    save_model(lake, f"model-{seed}", model, tokenizer.to_bytes())
+    return str(lake.local_path(f"model-{seed}"))
+
+
+def test_a_trained_model_in_a_folder_plays_and_other_weights_play_anew(tmp_path: Path) -> None:
+    lake = Lake(tmp_path)
+    found = []
+    for seed in (1, 2):
+        config = SynthConfig(
+            engine="transformers",
+            engine_args={"folder": _model_folder(lake, seed)},
+            trials=8,
+            k=2,
+            max_action_tokens=3,
+            label="played",
+        )
+        assert run(lake, config).rows_out == 8
+        (shard,) = lake.shards("synth")
+        trials = [trial for batch in lake.batches(shard.path) for trial in from_batch(batch)]
+        assert {trial.provenance.source for trial in trials} == {"synth"}
+        found.append((shard.sha256, {trial.provenance.model for trial in trials}))
+    assert found[0][1] != found[1][1]
+    assert found[0][0] != found[1][0]
+
+
+def test_a_folder_without_a_model_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="does not hold config"):
+        run(Lake(tmp_path), SynthConfig(engine="transformers", engine_args={"folder": str(tmp_path)}))

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import re
+from itertools import permutations
 from pathlib import Path
 
 import pytest
 
 from pipeline.lake import Lake
 from pipeline.stage import StageError
+from sources.attempts import Attempts
 from sources.git import Git
 from sources.git_process import GitError
 from sources.mine import MineConfig, run
+from sources.names import shard_prefix
+from sources.verify import VerifyConfig
+from sources.verify import run as verify
 from tests.sources.gitrepo import GitRepo, body, git
 from tests.sources.test_git import loosen
 from tests.sources.test_trials import trials_of
@@ -140,15 +146,71 @@ def test_a_longer_history_keeps_the_finished_blocks_of_attempts(tmp_path: Path) 
         clone.run("update-ref", "refs/heads/short", short)
     lake = Lake(tmp_path / "lake")
     run(lake, MineConfig(repo=str(path), name=NAME, branch="short", block_units=4))
-    before = {shard.key: shard.sha256 for shard in lake.shards("attempts") if shard.key.startswith("line")}
+    before = {shard.key: shard.sha256 for shard in lake.shards("attempts") if ".line-" in shard.key}
     run(lake, config(path))
     after = {shard.key: shard.sha256 for shard in lake.shards("attempts")}
     assert all(after[key] == before[key] for key in list(before)[:-1]) and len(before) >= 3
 
 
-def test_a_folder_needs_a_name_and_a_rule_must_exist() -> None:
+def shards_of(lake: Path, prefix: str) -> dict[str, str]:
+    """Hashes of the files of the shards whose keys begin with a prefix, manifest entries included."""
+    name = re.compile(rf"\w+/(?:_manifest/|part-){re.escape(prefix)}")
+    return {path: hashed for path, hashed in bytes_of(lake).items() if name.match(path)}
+
+
+def test_two_repositories_stand_side_by_side_as_if_each_were_alone(tmp_path: Path) -> None:
+    names = {"org/project": 4, "org/project-b": 3}
+    configs = {
+        name: MineConfig(repo=str(history(tmp_path / f"r{cycles}", cycles).done()), name=name, block_units=4)
+        for name, cycles in names.items()
+    }
+    both, together = tmp_path / "both", Lake(tmp_path / "both")
+    for name, wanted in configs.items():
+        run(Lake(tmp_path / f"alone-{names[name]}"), wanted)
+        run(together, wanted)
+    for name in names:
+        alone = shards_of(tmp_path / f"alone-{names[name]}", shard_prefix(name))
+        assert len(alone) > 10 and shards_of(both, shard_prefix(name)) == alone
+    before = {path: path.stat().st_mtime_ns for path in both.rglob("*.parquet")}
+    first = configs["org/project"]
+    run(together, MineConfig(repo=first.repo, name=first.name, block_units=4, max_chain=1))
+    other = shard_prefix("org/project-b")
+    after = {path: path.stat().st_mtime_ns for path in both.rglob("*.parquet") if other in path.name}
+    assert after == {path: changed for path, changed in before.items() if other in path.name} and after
+    trials = trials_of(both)
+    assert {trial.group_id.partition(":")[0] for trial in trials} == set(names)
+    for trial in trials:
+        with Git(configs[str(trial.task.repo)].repo) as clone:
+            assert all(clone.commit(oid) for ref in trial.chain.attempts for oid in ref.commits)
+    with pytest.raises(ValueError, match="holds several repositories"):
+        Attempts(together)
+
+
+def test_no_prefix_of_a_repository_begins_that_of_another() -> None:
+    names = [
+        "a/b",
+        "a-b",
+        "a_b",
+        "a.b",
+        "a/b/c",
+        "a/bc",
+        "https://x.org/a/b",
+        "http://x.org/a/b",
+        "a",
+        "é",
+        "-",
+        "x" * 300,
+    ]
+    prefixes = [shard_prefix(name) for name in names]
+    assert not [pair for pair in permutations(prefixes, 2) if pair[0].startswith(pair[1])]
+    assert shard_prefix("pallets/flask") == "pallets_flask." and max(map(len, prefixes)) < 100
+
+
+def test_a_folder_needs_a_name_and_a_rule_must_exist(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="give `name`"):
-        MineConfig(repo="/some/folder")
+        run(Lake(tmp_path), MineConfig(repo="/some/folder"))
+    with pytest.raises(ValueError, match="give `name`"):
+        verify(Lake(tmp_path), VerifyConfig(repo="/some/folder"))
     with pytest.raises(ValueError, match="known are"):
         MineConfig(repo="https://example.org/x", rules=("telepathy",))
 

@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.lake import Lake
+from pipeline.records import from_batch
 from sources.attempts import Attempts
 from sources.mine import MineConfig, read_links, run
 from sources.sample_history import TrueLink, build, ground_truth
@@ -271,9 +272,9 @@ def test_edits_that_do_not_fit_are_refused_and_those_that_do_can_be_undone() -> 
 
 
 def test_the_miner_finds_the_true_links_and_falls_for_no_trap(repository: Path, tmp_path: Path) -> None:
-    """Bounds, not a benchmark: what is found is right, and every revert, every reland and most explicit fixes are."""
+    """All that is found is right, and all that a message tells is found: reverts, relands, fixes, what follows up."""
     lake = Lake(str(tmp_path / "lake"))
-    run(lake, MineConfig(repo=str(repository), name="tidemark/tidemark"))
+    made = run(lake, MineConfig(repo=str(repository), name="tidemark/tidemark"))
     truth = ground_truth()
     keys = {commit: key for key, commit in truth.commits.items() if not re.fullmatch(r"\d+\.\d+", key)}
     names = {
@@ -285,8 +286,20 @@ def test_the_miner_finds_the_true_links_and_falls_for_no_trap(repository: Path, 
     }
     true = {(link.source, link.target): link for link in truth.links if link.kind in CORRECTIONS}
     assert not [pair for pair in found if pair in {(decoy.other, decoy.change) for decoy in truth.decoys}]
-    assert len(found.keys() & true.keys()) >= 0.9 * len(found), found.keys() - true.keys()
-    undone = {pair for pair, link in true.items() if link.kind in ("revert", "reland")}
-    assert undone <= found.keys()
-    explicit = {pair for pair, link in true.items() if link.stratum.endswith("mention") and link.kind != "superseded"}
-    assert len(explicit & found.keys()) >= 0.55 * len(explicit)
+    assert found.keys() <= true.keys()
+    told = {
+        pair for pair, link in true.items() if link.stratum != "szz_only" and link.kind not in ("superseded", "in_pr")
+    }
+    assert told <= found.keys()
+    assert {found[pair] for pair, link in true.items() if link.kind == "revert"} == {"revert"}
+    assert {found[pair] for pair, link in true.items() if link.kind == "reland"} == {"reland"}
+    corrected = {link.target.split(".")[0] for link in truth.links if link.kind == "in_pr"}
+    pushed = {
+        str(ref.number)
+        for shard in lake.shards("trials")
+        for batch in lake.batches(shard.path)
+        for trial in from_batch(batch)
+        for ref in trial.chain.attempts
+        if "/push:" in ref.attempt_id
+    }
+    assert pushed == corrected and made.counts["trials_in_pull_request"] == len(corrected)

@@ -244,12 +244,17 @@ def test_what_was_undone_after_the_horizon_was_undone_all_the_same(repo: GitRepo
     assert rewards(trial) == [0.0]
 
 
+def among_others(undone: str, back: str) -> list[tuple[str, dict[str, str]]]:
+    """The commits of a large change, one of which undoes an earlier one."""
+    others = [(f"Write module {number}", {f"module{number}.py": "x = 1\n"}) for number in range(3)]
+    return [*others, (f"Drop it\n\nThis reverts commit {undone}.", {"code.py": back})]
+
+
 def test_a_doubtful_undoing_leaves_the_reward_open(repo: GitRepo, mine: Mine) -> None:
     cached(repo)
     repo.squashed(11, "Fix a bug introduced in #10", {"code.py": body(line2="cache", line3="lock")})
     fix = repo.tips["main"]
-    text = f"This reverts commit {fix}.\n\nAnd turns to other things."
-    repo.squashed(12, "Settings are read by another module", {"code.py": body(line2="cache")}, text)
+    repo.merged(12, "Settings are read by another module", among_others(fix, body(line2="cache")))
     later(repo)
     [trial] = mine()
     assert rewards(trial) == [0.0, None]
@@ -258,8 +263,7 @@ def test_a_doubtful_undoing_leaves_the_reward_open(repo: GitRepo, mine: Mine) ->
 
 def test_a_doubtful_link_alone_makes_no_chain(repo: GitRepo, mine: Mine) -> None:
     landed = cached(repo)
-    text = f"This reverts commit {landed}.\n\nAnd turns to other things."
-    repo.squashed(11, "Settings are read by another module", {"code.py": body(line7="other")}, text)
+    repo.merged(11, "Settings are read by another module", among_others(landed, body()))
     later(repo)
     assert mine() == []
     assert len(mine(min_confidence=0.6)) == 1
@@ -277,10 +281,15 @@ def test_a_chain_goes_on_over_several_fixes_up_to_the_longest_wanted(repo: GitRe
     assert ("chain_cut", "2 left out") in [(note.reason, note.detail) for note in trial.notes]
 
 
-def test_a_pull_request_that_rewrites_its_own_lines_is_a_trial_of_its_pushes(repo: GitRepo, mine: Mine) -> None:
+@pytest.mark.parametrize(
+    "message", ["Fix review comments", "Address review: lock the cache", "Fix CI: lock", "fixes according to comment"]
+)
+def test_a_pull_request_that_rewrites_its_own_lines_is_a_trial_of_its_pushes(
+    repo: GitRepo, mine: Mine, message: str
+) -> None:
     one = repo.commit("Cache the settings", {"code.py": body(line2="cache")}, on="t", parent=repo.tips["main"])
     two = repo.commit("Add a note", {"note.txt": "note\n"}, on="t")
-    three = repo.commit("Fix review comments", {"code.py": body(line2="cache with lock")}, on="t")
+    three = repo.commit(message, {"code.py": body(line2="cache with lock")}, on="t")
     landing = repo.merge("Merge pull request #10 from ada/t\n\nCache the parsed settings", three)
     later(repo)
     [trial] = mine()
@@ -299,9 +308,10 @@ def test_a_pull_request_that_rewrites_its_own_lines_is_a_trial_of_its_pushes(rep
         ("Fix review comments", {"code.py": body(line2="cache", line9="more")}),
         ("Rename the cache", {"code.py": body(line2="store")}),
         ("Add a fixture", {"code.py": body(line2="store")}),
+        ("Adding the fixed store", {"code.py": body(line2="store")}),
         ("Fix review comments", {"note.txt": "note\n"}),
     ],
-    ids=["rewrites_no_own_line", "says_nothing", "only_builds_on", "other_file"],
+    ids=["rewrites_no_own_line", "says_nothing", "only_builds_on", "only_builds_on_it", "other_file"],
 )
 def test_a_later_commit_that_corrects_nothing_makes_no_trial(
     repo: GitRepo, mine: Mine, message: str, files: dict[str, str]

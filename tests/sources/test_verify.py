@@ -21,6 +21,7 @@ from pipeline.ledger import Ledger
 from pipeline.records import AttemptRef, Chain, Episode, Link, Provenance, Step, Task, Trial
 from pipeline.stage import ShardInput, Stage, run_stage
 from scaffolds.protocols import Limits
+from sources.names import shard_prefix
 from sources.verify import VerifyConfig, run
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
@@ -86,7 +87,12 @@ def repository(tmp_path: Path) -> Repository:
 
 
 def trial(
-    earlier: str, later: str, *, rewards: tuple[float | None, float | None] = (0.0, 1.0), name: str = "family"
+    earlier: str,
+    later: str,
+    *,
+    rewards: tuple[float | None, float | None] = (0.0, 1.0),
+    name: str = "family",
+    kind: str = "fix_of",
 ) -> Trial:
     """A chain of two attempts, as the miner writes it."""
 
@@ -102,9 +108,7 @@ def trial(
         AttemptRef(attempt_id=f"{name}-{number}", kind="commit", commits=(commit,), at=START + timedelta(days=number))
         for number, commit in enumerate((earlier, later))
     )
-    link = Link(
-        source=f"{name}-0", target=f"{name}-1", kind="mention", evidence="fixes", confidence=0.9, rule="mention"
-    )
+    link = Link(source=f"{name}-0", target=f"{name}-1", kind=kind, evidence="fixes", confidence=0.9, rule="reference")
     return records.seal(
         Trial(
             task=Task(prompt="make double", environment="repository", repo="example", language="Python"),
@@ -136,9 +140,9 @@ def verified(
 ) -> tuple[Ledger, list[Trial], bytes]:
     lake = Lake(tmp_path / name)
     stage = Stage(name="trials", unit="trials", tables={"part": records.SCHEMA}, transform=_Given(trials))
-    run_stage(lake, stage, [ShardInput(key="one", fingerprint="one")])
+    run_stage(lake, stage, [ShardInput(key="org_project.one", fingerprint="one")])
     given = {"limits": LIMITS, "runs": 2, **config}
-    ledger = run(lake, VerifyConfig(repo=str(repository.path), **given), workers=workers)  # type: ignore[arg-type]
+    ledger = run(lake, VerifyConfig(repo=str(repository.path), name="org/project", **given), workers=workers)  # type: ignore[arg-type]
     (shard,) = lake.shards("verified")
     table = pa.Table.from_batches(lake.batches(shard.path), records.SCHEMA)
     return ledger, list(records.from_batch(table)), lake.read_bytes(shard.path)
@@ -217,6 +221,52 @@ def test_what_others_added_meanwhile_does_not_hide_how_the_test_fails(tmp_path: 
     )
     text = found.episodes[1].steps[1].text
     assert text.startswith("FAILED tests/test_calc.py::test_it\n") and "assert 5 == 4" in text
+
+
+def test_what_a_reverted_attempt_broke_is_held_against_it_though_the_revert_mended_it(
+    tmp_path: Path, repository: Repository
+) -> None:
+    repository.commit("add double", {"src/pack/calc.py": RIGHT})
+    wrong = repository.commit("faster double", {"src/pack/calc.py": WRONG})
+    repository.commit("revert faster double", {"src/pack/calc.py": RIGHT})
+    faster = RIGHT.replace("x + x", "2 * x")
+    again = repository.commit("faster double, right", {"src/pack/calc.py": faster, "tests/test_calc.py": TESTS})
+    ledger, _, _ = verified(tmp_path, repository, [trial(wrong, again)], name="as_a_fix")
+    assert ledger.counts == {"drift_only": 1}
+    ledger, (found,), _ = verified(tmp_path, repository, [trial(wrong, again, kind="reland")])
+    assert ledger.counts["executed"] == 1
+    assert found.episodes[0].reward_evidence == "2 of 3 tests of the correction fail here: test_small, test_zero"
+
+
+def test_what_others_added_before_a_reland_is_not_held_against_the_reverted_attempt(
+    tmp_path: Path, repository: Repository
+) -> None:
+    first = repository.commit("add other", {"src/pack/other.py": "x = 1\n"})
+    repository.commit("revert other", {"src/pack/other.py": None})
+    repository.commit("someone adds double", {"src/pack/calc.py": RIGHT})
+    again = repository.commit("add other again", {"src/pack/other.py": "x = 1\n", "tests/test_calc.py": TESTS})
+    ledger, _, _ = verified(tmp_path, repository, [trial(first, again, kind="reland")])
+    assert ledger.counts == {"drift_only": 1}
+
+
+def test_only_the_trials_of_the_repository_that_is_named_are_verified(
+    tmp_path: Path, repository: Repository, caplog: pytest.LogCaptureFixture
+) -> None:
+    wrong = repository.commit("add double", {"src/pack/calc.py": WRONG})
+    right = repository.commit("fix double", {"src/pack/calc.py": RIGHT, "tests/test_calc.py": TESTS})
+    lake = Lake(tmp_path / "lake")
+    names = ("org/one", "org/other")
+    stage = Stage(
+        name="trials", unit="trials", tables={"part": records.SCHEMA}, transform=_Given([trial(wrong, right)])
+    )
+    run_stage(lake, stage, [ShardInput(key=f"{shard_prefix(name)}line-0", fingerprint=name) for name in names])
+    for name in names:
+        run(lake, VerifyConfig(repo=str(repository.path), name=name, limits=LIMITS, runs=1))
+        assert [shard.key for shard in lake.shards("verified")][-1] == f"{shard_prefix(name)}line-0"
+    assert len(lake.shards("verified")) == 2
+    with caplog.at_level(logging.WARNING):
+        run(lake, VerifyConfig(repo=str(repository.path), name="org/third", limits=LIMITS, runs=1))
+    assert "no trials of 'org/third' to verify" in caplog.text and len(lake.shards("verified")) == 2
 
 
 def test_a_flaky_test_decides_nothing(tmp_path: Path, repository: Repository) -> None:
@@ -364,7 +414,8 @@ def test_an_interpreter_without_pytest_is_refused_at_the_start(tmp_path: Path, r
     bare = tmp_path / "bare"
     venv.create(bare, symlinks=True)
     with pytest.raises(ValueError, match="No module named pytest"):
-        run(Lake(tmp_path / "lake"), VerifyConfig(repo=str(repository.path), python=str(bare / "bin/python")))
+        config = VerifyConfig(repo=str(repository.path), name="org/project", python=str(bare / "bin/python"))
+        run(Lake(tmp_path / "lake"), config)
 
 
 def test_without_a_sandbox_rows_pass_unchanged_and_the_log_names_the_command(
