@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from itertools import pairwise
 from pathlib import Path
@@ -28,7 +29,8 @@ def write_evaluation(lake: Lake, arm: str, seed: int, rewards: list[float], **ch
         "success_within": [0.25, 0.5, 0.75, 0.97],
         "resampled_within": [0.25, 0.44, 0.58, 0.68],
     }
-    lake.write_json(f"evaluation/{name}.json", {k: v for k, v in {**value, **changes}.items() if v is not None})
+    given = {k: v for k, v in {**value, **changes}.items() if v is not None}
+    lake.write_bytes(f"evaluation/{name}.json", json.dumps(given).encode())  # as another program might: NaN too
 
 
 def learned_lake(folder: Path) -> Lake:

@@ -101,7 +101,7 @@ def test_awkward_contents_and_names_do_not_confuse_it(tmp_path: Path) -> None:
 
 def test_what_was_binary_once_has_no_known_origin(tmp_path: Path) -> None:
     repo = GitRepo(tmp_path / "r")
-    repo.commit("Start", {"data": "text\n", "code": body()})
+    repo.commit("Start", {"data": body(10), "code": body()})
     repo.commit("Binary", {"data": b"a\0b\n@@ -1 +1 @@\n"})
     repo.commit("Text again", {"data": body(3)})
     repo.commit("More", {"data": body(4)})
