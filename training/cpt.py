@@ -106,6 +106,8 @@ def train_cpt(lake: Lake, config: CptConfig, progress: Progress | None = None) -
     tokenizer = BpeTokenizer.train(texts(lake, config.data, config.tokenizer_trials), config.tokenizer)
     model = build_model(config.model, tokenizer, config.seed).train()
     optimizer = build_optimizer(model.parameters(), config.optimizer)
+    # the generator's state is part of a checkpoint, and what this process did before must not be
+    torch.manual_seed(config.seed)
     position = load_checkpoint(lake, f"{folder}/checkpoint.safetensors", run, model, optimizer)
     seen = _Seen(**position.history)
     cursor = Cursor(**position.cursor)

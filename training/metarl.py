@@ -140,6 +140,8 @@ def train_metarl(lake: Lake, config: MetaRlConfig, progress: Progress | None = N
     tokenizer = load_tokenizer(lake, config.start)
     model = load_model(lake, config.start)
     optimizer = build_optimizer(model.parameters(), config.optimizer)
+    # the generator's state is part of a checkpoint, and what this process did before must not be
+    torch.manual_seed(config.seed)
     position = load_checkpoint(lake, f"{folder}/checkpoint.safetensors", run, model, optimizer)
     seen = _Seen(**position.history)
     engine = TransformersEngine(model)

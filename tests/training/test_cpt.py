@@ -47,6 +47,15 @@ def test_an_interrupted_and_resumed_run_is_bitwise_the_undisturbed_one(lake: Lak
         assert lake.read_bytes(f"cpt/base/{file}") == undisturbed[file], file
 
 
+def test_what_the_process_did_before_leaves_no_trace_in_a_checkpoint(lake: Lake) -> None:
+    train_cpt(lake, SHORT)
+    calm = lake.read_bytes("cpt/base/checkpoint.safetensors")
+    shutil.rmtree(lake.local_path("cpt"))
+    torch.rand(1000)
+    train_cpt(lake, SHORT)
+    assert lake.read_bytes("cpt/base/checkpoint.safetensors") == calm
+
+
 def test_a_checkpoint_of_another_config_is_not_taken_up(lake: Lake) -> None:
     train_cpt(lake, SHORT)
     steps: list[int] = []
