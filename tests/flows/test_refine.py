@@ -114,6 +114,7 @@ def test_the_demo_is_a_path_like_any_other(tmp_path: Path) -> None:
         "synth",
         "synth",
         "synth",
+        "synth",
         "filter",
         "package",
         "learn",
