@@ -56,7 +56,8 @@ class MineConfig:
     """A folder with a bare or ordinary clone, or a URL that is mirrored into `cache`."""
     name: str = ""
     """What the repository is called in the corpus, its URL or owner/name; empty for the URL that `repo` is, a folder
-    must have one. Repositories of different names stand side by side in a lake."""
+    must have one. Pull-request addresses in messages count where they are of this name. Repositories of different
+    names stand side by side in a lake."""
     branch: str = ""
     """The default branch; empty for the one that the clone's HEAD names."""
     cache: str = "build/clones"
